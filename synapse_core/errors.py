@@ -1,0 +1,260 @@
+"""Every exception that Synapse raises, each with a stable `code` and, where one is known, a `hint`.
+
+    SynapseError                         error
+    ├── PluginError                      plugin_error
+    │   ├── ValidationError              invalid_params       every problem at once, see `problems`
+    │   ├── InvalidConfig                invalid_config       names the file, the line and the key
+    │   ├── PluginLoadError              plugin_load_failed   the plugin's own code does not import
+    │   │   └── MissingDependency        missing_dependency   a package that the plugin needs is absent
+    │   └── ExecutionError               execution_failed     the action ran and failed
+    │       ├── StepFailed               step_failed          also a RuntimeError
+    │       └── InvalidResult            invalid_result       not JSON, too large, or (strict) off its model
+    ├── NotFound                         not_found            carries the nearest valid names
+    │   ├── PluginNotFound               unknown_plugin
+    │   ├── ActionNotFoundError          unknown_action       also a PluginError
+    │   └── RunNotFound                  unknown_run
+    ├── InvalidRequest                   invalid_request      the call itself cannot be carried out as asked
+    ├── Conflict                         conflict             the same key stands for something else
+    ├── RunFailed                        (the run's own code) a run ended in any state but succeeded
+    ├── RunStopped*                      stopped              * a BaseException: `except Exception` lets it pass
+    └── Unavailable                      unavailable          a service is down, retrying later can help
+        └── RayUnavailable               ray_unavailable
+
+Two places translate this tree and nobody else does: the worker (exception to terminal event) and the MCP
+boundary (SynapseError to tool error).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+
+def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """Return up to `most` of `known` that `name` may have meant, the closest first."""
+    lowered = {entry.lower(): entry for entry in known}
+    return [lowered[match] for match in difflib.get_close_matches(name.lower(), lowered, most, 0.5)]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ' Did you mean a, b?' for the nearest of `known`, or an empty text where none is near."""
+    near = nearest(name, known)
+    return f" Did you mean {', '.join(near)}?" if near else ""
+
+
+class SynapseError(Exception):
+    """The root: a failure that was foreseen and whose text was written for whoever can repair it.
+
+    hint: what to do next, one sentence.
+    details: plain JSON data for programs.
+    retryable: True where the same call can succeed later without a change.
+    """
+
+    code: ClassVar[str] = "error"
+    retryable: bool = False
+
+    def __init__(
+        self,
+        message: str,
+        details: Mapping[str, Any] | None = None,
+        *,
+        hint: str | None = None,
+        retryable: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.details: dict[str, Any] = dict(details or {})
+        if retryable is not None:
+            self.retryable = retryable
+
+
+class PluginError(SynapseError):
+    """Something about a plugin: its files, its parameters or its work."""
+
+    code = "plugin_error"
+
+
+class ValidationError(PluginError):
+    """Parameters that the action does not take.
+
+    problems: one entry for each, `{path, message, type, sent?, allowed?, did_you_mean?}`.
+    """
+
+    code = "invalid_params"
+
+    def __init__(
+        self,
+        message: str,
+        details: Mapping[str, Any] | None = None,
+        *,
+        problems: Sequence[Mapping[str, Any]] = (),
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, details, hint=hint)
+        self.problems = [dict(problem) for problem in problems]
+        if self.problems:
+            self.details["problems"] = self.problems
+
+
+class InvalidConfig(PluginError):
+    """A `config.yaml` that cannot be used; the message names the file, the line and the key."""
+
+    code = "invalid_config"
+
+    def __init__(
+        self, message: str, *, problems: Sequence[Mapping[str, Any]] = (), hint: str | None = None
+    ) -> None:
+        super().__init__(message, {"problems": [dict(problem) for problem in problems]}, hint=hint)
+        self.problems = [dict(problem) for problem in problems]
+
+
+class PluginLoadError(PluginError):
+    """The plugin's own code could not be imported, or its entrypoint is not an action."""
+
+    code = "plugin_load_failed"
+
+
+class MissingDependency(PluginLoadError):
+    """The plugin imports a package that this environment does not have."""
+
+    code = "missing_dependency"
+
+    def __init__(self, module: str, plugin: str) -> None:
+        super().__init__(
+            f"Plugin {plugin!r} imports {module!r}, which is not installed in this environment.",
+            {"module": module},
+            hint="Install the plugin's requirements (its requirements.txt) into the environment that runs "
+            "Synapse, then run the action again.",
+        )
+
+
+class ExecutionError(PluginError):
+    """The action ran and did not succeed."""
+
+    code = "execution_failed"
+
+
+class StepFailed(ExecutionError, RuntimeError):
+    """A step of a workflow failed; what had run before it was rolled back.
+
+    step: the name of the step that failed.
+    errors: what else went wrong, failed rollbacks among it.
+    """
+
+    code = "step_failed"
+
+    def __init__(self, step: str, error: str | None, errors: Sequence[str] = ()) -> None:
+        super().__init__(
+            f"Step {step!r} failed: {error or 'no reason was given'}",
+            {"step": step, "errors": list(errors)},
+            hint="Read the run's log for the traceback; steps that had finished were rolled back.",
+        )
+        self.step = step
+        self.errors = list(errors)
+
+
+class InvalidResult(ExecutionError):
+    """The action returned something that a run record cannot hold."""
+
+    code = "invalid_result"
+
+
+class NotFound(SynapseError):
+    """A name or an id that stands for nothing."""
+
+    code = "not_found"
+
+
+class PluginNotFound(NotFound):
+    """No plugin of this code is on the plugin paths."""
+
+    code = "unknown_plugin"
+
+    def __init__(self, plugin: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"There is no plugin {plugin!r}.{did_you_mean(plugin, known)} "
+            f"Known plugins: {', '.join(sorted(known)[:10]) or 'none'}.",
+            {"asked": plugin, "nearest": nearest(plugin, known)},
+            hint="Call list_plugins to see every plugin.",
+        )
+
+
+class ActionNotFoundError(NotFound, PluginError):
+    """The plugin is there, the action is not. `details['available']` lists what it has."""
+
+    code = "unknown_action"
+
+    def __init__(self, plugin: str, action: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"Plugin {plugin!r} has no action {action!r}; it has {', '.join(known) or 'none'}."
+            f"{did_you_mean(action, known)}",
+            {"asked": action, "available": list(known), "nearest": nearest(action, known)},
+            hint="Call describe_plugin to see the parameters of each.",
+        )
+
+
+class RunNotFound(NotFound):
+    """No run of this id is recorded here."""
+
+    code = "unknown_run"
+
+    def __init__(self, run_id: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"There is no run {run_id!r}.{did_you_mean(run_id, known)}",
+            {"asked": run_id, "nearest": nearest(run_id, known) or list(known[:3])},
+            hint="Call list_runs to see the recorded runs, newest first.",
+        )
+
+
+class InvalidRequest(SynapseError):
+    """The call cannot be carried out as asked, and nothing was changed."""
+
+    code = "invalid_request"
+
+
+class Conflict(SynapseError):
+    """The key that was given already stands for another request."""
+
+    code = "conflict"
+
+
+class RunFailed(SynapseError):
+    """A run ended in another state than succeeded; `code` is the code of its failure.
+
+    run_id, state: which run, and how it ended.
+    """
+
+    code = "run_failed"
+
+    def __init__(
+        self, run_id: str, state: str, message: str, *, code: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, {"run_id": run_id, "state": state}, hint=hint)
+        self.run_id = run_id
+        self.state = state
+        if code is not None:
+            self.code = code  # type: ignore[misc]  # an instance tells the run's code, the class the default
+
+
+class RunStopped(BaseException):
+    """Raised inside an action when its run was asked to stop, so that rollbacks run and the run ends.
+
+    A BaseException, because actions may hold `except Exception` around their work.
+    """
+
+    code: ClassVar[str] = "stopped"
+
+
+class Unavailable(SynapseError):
+    """A service that the call needs does not answer; nothing was changed."""
+
+    code = "unavailable"
+    retryable = True
+
+
+class RayUnavailable(Unavailable):
+    """Ray could not be started or reached."""
+
+    code = "ray_unavailable"
