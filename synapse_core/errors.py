@@ -69,6 +69,17 @@ class SynapseError(Exception):
         if retryable is not None:
             self.retryable = retryable
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Constructors differ, and errors travel between processes: rebuild from what they hold.
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(kind: type[SynapseError], arguments: tuple[Any, ...], state: dict[str, Any]) -> SynapseError:
+    error = kind.__new__(kind, *arguments)
+    error.args = arguments
+    error.__dict__.update(state)
+    return error
+
 
 class PluginError(SynapseError):
     """Something about a plugin: its files, its parameters or its work."""
@@ -145,14 +156,18 @@ class StepFailed(ExecutionError, RuntimeError):
 
     code = "step_failed"
 
-    def __init__(self, step: str, error: str | None, errors: Sequence[str] = ()) -> None:
+    def __init__(self, step: str, error: str | None) -> None:
         super().__init__(
             f"Step {step!r} failed: {error or 'no reason was given'}",
-            {"step": step, "errors": list(errors)},
+            {"step": step, "errors": []},
             hint="Read the run's log for the traceback; steps that had finished were rolled back.",
         )
         self.step = step
-        self.errors = list(errors)
+        self.errors: list[str] = []
+
+    def note_errors(self, errors: Sequence[str]) -> None:
+        """Add what went wrong besides, failed rollbacks among it."""
+        self.errors = self.details["errors"] = list(errors)
 
 
 class InvalidResult(ExecutionError):

@@ -1,0 +1,199 @@
+"""A plugin looked at from the inside: its config, and its action classes by import.
+
+Only workers, describing children and library users import plugin code; a server never does.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from synapse_core.base_action import BaseAction
+from synapse_core.config import ActionConfig, PluginConfig, load_config
+from synapse_core.enums import PluginCategory, RunMethod
+from synapse_core.errors import ActionNotFoundError, MissingDependency, PluginLoadError
+from synapse_core.types import DataType
+
+ActionClass = type[BaseAction[Any]]
+
+
+class PluginDiscovery:
+    """One plugin: what it is called, what actions it has, and their classes."""
+
+    def __init__(
+        self, config: PluginConfig, root: Path | None, classes: dict[str, ActionClass] | None = None
+    ) -> None:
+        self.config = config
+        self.root = root
+        self._classes: dict[str, ActionClass] = dict(classes or {})
+
+    @classmethod
+    def from_path(cls, path: str | Path) -> PluginDiscovery:
+        """Read a plugin folder, or its config.yaml; imports nothing.
+
+        Raises InvalidConfig with every problem of the file, and where there is none.
+        """
+        loaded = load_config(Path(path))
+        return cls(loaded.config, loaded.path.parent.resolve())
+
+    @classmethod
+    def from_module(
+        cls, module: ModuleType | str, *, name: str | None = None, category: PluginCategory = PluginCategory.CUSTOM
+    ) -> PluginDiscovery:
+        """Find the actions of a module: its @action functions and its BaseAction classes that bear a name."""
+        if isinstance(module, str):
+            module = importlib.import_module(module)
+        classes: dict[str, ActionClass] = {}
+        for member in vars(module).values():
+            found = _as_action_class(member)
+            if found is not None and found.action_name and found.__module__ == module.__name__:
+                classes[found.action_name] = found
+        code = re.sub(r"[^a-z0-9_-]", "-", (name or module.__name__.rpartition(".")[2]).lower()).strip("-_")
+        config = PluginConfig(
+            name=name or code,
+            code=code or "plugin",
+            category=category,
+            actions={
+                action: ActionConfig(
+                    name=action, entrypoint=f"{found.__module__}:{found.__name__}", method=RunMethod.LOCAL
+                )
+                for action, found in classes.items()
+            },
+        )
+        return cls(config, None, classes)
+
+    def list_actions(self) -> list[str]:
+        return list(self.config.actions)
+
+    def has_action(self, action: str) -> bool:
+        return action in self.config.actions
+
+    def get_action_config(self, action: str) -> ActionConfig:
+        """Raises ActionNotFoundError naming the actions there are."""
+        if not self.has_action(action):
+            raise ActionNotFoundError(self.config.code, action, self.list_actions())
+        return self.config.actions[action]
+
+    def get_action_method(self, action: str) -> RunMethod:
+        return self.get_action_config(action).method
+
+    def get_action_entrypoint(self, action: str) -> str:
+        """Return 'module.Class'; imports nothing. Raises PluginLoadError where config.yaml has none."""
+        return self._entrypoint(action).replace(":", ".")
+
+    def get_action_class(self, action: str) -> ActionClass:
+        """Import and return the action's class, its name and category filled in where it has none.
+
+        Raises PluginLoadError where the code does not import or is no action.
+        """
+        if action not in self._classes:
+            entrypoint = self._entrypoint(action)
+            found = load_action(entrypoint, self.root, self.config.code)
+            if found.action_name is None:
+                found.action_name = action
+            if found.category is None:
+                found.category = self.config.category
+            self._classes[action] = found
+        return self._classes[action]
+
+    def get_action_params_model(self, action: str) -> Any:
+        """Return the pydantic model of the action's parameters, None where it takes any mapping."""
+        return self.get_action_class(action).params_model
+
+    def get_action_result_model(self, action: str) -> Any:
+        return self.get_action_class(action).result_model
+
+    def get_action_input_type(self, action: str) -> str | None:
+        """Return the name of the data type that the action consumes, from its class or from config.yaml."""
+        return self._type_name(action, "input_type")
+
+    def get_action_output_type(self, action: str) -> str | None:
+        return self._type_name(action, "output_type")
+
+    def _type_name(self, action: str, attribute: str) -> str | None:
+        declared: type[DataType] | None = getattr(self.get_action_class(action), attribute)
+        if declared is not None:
+            return declared.name
+        configured: str | None = getattr(self.get_action_config(action), attribute)
+        return configured
+
+    def _entrypoint(self, action: str) -> str:
+        entrypoint = self.get_action_config(action).entrypoint
+        if entrypoint is None:
+            raise PluginLoadError(
+                f"Action {action!r} of plugin {self.config.code!r} has no entrypoint.",
+                hint=f"Add actions.{action}.entrypoint: 'module:Class' to config.yaml.",
+            )
+        return entrypoint
+
+
+def load_action(entrypoint: str, root: Path | None, plugin: str) -> ActionClass:
+    """Import 'module:Class' with the plugin's folder first on the path and return the action class.
+
+    Raises MissingDependency where a package is absent, PluginLoadError for anything else that is wrong.
+    """
+    module_name, _, class_name = entrypoint.partition(":")
+    if root is not None:
+        make_importable(root, module_name)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        missing = error.name or module_name
+        if missing == module_name or module_name.startswith(f"{missing}."):
+            raise PluginLoadError(
+                f"Plugin {plugin!r} has no module {missing!r} (entrypoint {entrypoint!r}).",
+                hint=f"Entrypoints are looked up in {root}; correct config.yaml or add the module.",
+            ) from error
+        raise MissingDependency(missing, plugin) from error
+    except Exception as error:  # noqa: BLE001  # importing is running foreign code: it may raise anything
+        raise PluginLoadError(
+            f"Plugin {plugin!r} cannot be imported: {type(error).__name__}: {error} ({_where(error, root)}).",
+            hint="Correct the plugin's code; the run's log has the traceback.",
+        ) from error
+    found = _as_action_class(getattr(module, class_name, None))
+    if found is None:
+        present = [name for name, member in vars(module).items() if _as_action_class(member)]
+        raise PluginLoadError(
+            f"{entrypoint!r} of plugin {plugin!r} is not an action"
+            f"{'' if hasattr(module, class_name) else f': the module has no {class_name!r}'}.",
+            hint=f"Name a subclass of BaseAction; the module has {', '.join(present) or 'none'}.",
+        )
+    return found
+
+
+def make_importable(root: Path, module_name: str) -> None:
+    """Put onto sys.path what `module_name` is found in: the plugin's folder, or its parent where the
+    folder itself is the package that the entrypoint names."""
+    first = module_name.partition(".")[0]
+    holds_module = (root / first).is_dir() or (root / f"{first}.py").is_file()
+    entry = str(root if holds_module or root.name != first else root.parent)
+    if entry not in sys.path:
+        sys.path.insert(0, entry)
+
+
+def _as_action_class(member: Any) -> ActionClass | None:
+    """Return the action class that `member` is or, for an @action function, stands for."""
+    if getattr(member, "_is_action", False):
+        member = member._action_class
+    if inspect.isclass(member) and issubclass(member, BaseAction) and member is not BaseAction:
+        return member
+    return None
+
+
+def _where(error: BaseException, root: Path | None) -> str:
+    """Return 'file:line' of the innermost frame inside the plugin."""
+    place = "before any of its lines ran"
+    trace = error.__traceback__
+    while trace is not None:
+        file = Path(trace.tb_frame.f_code.co_filename)
+        if root is not None and file.is_relative_to(root):
+            place = f"{file.relative_to(root)}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    if isinstance(error, SyntaxError) and error.filename:
+        place = f"{Path(error.filename).name}:{error.lineno}"
+    return place

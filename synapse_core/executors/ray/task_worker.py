@@ -1,0 +1,149 @@
+"""The actor that carries the worker body on Ray. Imported by workers and where Ray is loaded anyway."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from synapse_core.context import RuntimeContext
+from synapse_core.discovery import load_action
+from synapse_core.environment import PluginEnvironment
+from synapse_core.events import Succeeded
+from synapse_core.executors.local import run_action_class
+from synapse_core.loggers import ConsoleLogger
+from synapse_core.processes import ProcessId, kill_descendants
+from synapse_core.run_folder import Claim, Exit, RunFolder
+from synapse_core.stop import StopSignal
+from synapse_core.worker import run_request, surroundings
+
+IDLE_SECONDS = 30.0
+_LOOK_FOR_STOP_SECONDS = 0.1
+
+
+class TaskWorker:
+    """One process on Ray that runs one action at a time, in its main thread, for one content of a plugin."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._idle_since: float | None = None
+
+    def run(self, path: str, environment: Mapping[str, str]) -> bool:
+        """Run what the folder asks for. Returns False where somebody else has the run already."""
+        self._idle_since = None
+        folder = RunFolder(path)
+        claim = Claim("ray", worker=ProcessId.current(), host=os.uname().nodename, actor=self._name)
+        if not folder.claim(claim):
+            self._idle()
+            return False
+        stop = StopSignal()
+        request = folder.request()
+        assert request is not None, "the submitter wrote it before it asked"
+        with _output_to(folder.output), _stoppable(folder, stop), surroundings(folder, request, environment):
+            ending = run_request(folder, request, stop)
+        kill_descendants(os.getpid())
+        folder.write_exit(Exit(datetime.now(UTC), code=0 if isinstance(ending, Succeeded) else 1))
+        self._idle()
+        return True
+
+    def execute(
+        self,
+        target: Any,
+        params: Mapping[str, Any],
+        env: Mapping[str, Any],
+        job_id: str | None,
+        language: str | None,
+    ) -> Any:
+        """Run an action given as a class, or as (plugin folder, entrypoint, code), and return its result."""
+        if isinstance(target, tuple):
+            root, entrypoint, code = target
+            target = load_action(entrypoint, Path(root), code)
+        context = RuntimeContext(
+            logger=ConsoleLogger(),
+            env=PluginEnvironment({**os.environ, **env}),
+            job_id=job_id,
+            language=language,
+        )
+        return run_action_class(target, params, context)
+
+    def _idle(self) -> None:
+        """End this actor unless it gets another run in time."""
+        since = self._idle_since = time.monotonic()
+
+        def end_if_idle() -> None:
+            if self._idle_since == since:
+                ray.kill(ray.get_runtime_context().current_actor)
+
+        timer = threading.Timer(IDLE_SECONDS, end_if_idle)
+        timer.daemon = True
+        timer.start()
+
+
+@contextmanager
+def _output_to(path: Path) -> Iterator[None]:
+    """Send descriptors 1 and 2, and what Python prints, into a file, and take them back."""
+    kept = os.dup(1), os.dup(2)
+    streams = sys.stdout, sys.stderr
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    null = os.open(os.devnull, os.O_RDONLY)
+    try:
+        for stream in streams:
+            stream.flush()
+        os.dup2(null, 0)
+        for descriptor in (1, 2):
+            os.dup2(file, descriptor)
+        sys.stdout, sys.stderr = _text(1), _text(2)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = streams
+        for descriptor, original in zip((1, 2), kept, strict=True):
+            os.dup2(original, descriptor)
+        for descriptor in (*kept, file, null):
+            os.close(descriptor)
+
+
+def _text(descriptor: int) -> TextIOWrapper:
+    binary = open(descriptor, "wb", buffering=0, closefd=False)  # noqa: SIM115  # lives as long as the run
+    return TextIOWrapper(binary, encoding="utf-8", errors="backslashreplace", write_through=True)
+
+
+@contextmanager
+def _stoppable(folder: RunFolder, stop: StopSignal) -> Iterator[None]:
+    """Deliver a request to stop that is written into the folder, whichever server wrote it."""
+    ended = threading.Event()
+    before = signal.getsignal(signal.SIGTERM)
+
+    def on_sigterm(number: int, frame: Any) -> None:
+        if folder.stop_requested() is not None:
+            stop.request()
+        elif callable(before):
+            before(number, frame)
+
+    def look() -> None:
+        while not ended.wait(_LOOK_FOR_STOP_SECONDS):
+            if folder.stop_requested() is not None:
+                # A signal, not a flag: it also ends a sleep or a read in the main thread.
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    signal.signal(signal.SIGTERM, on_sigterm)
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,37 @@
+"""A home: the folder of one user's runs, and everything that works on it, put together in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from synapse_core.executors import Executor, ProcessExecutor
+from synapse_core.executors.ray import RayActorExecutor, RayCluster
+from synapse_core.registry import Registry
+from synapse_core.runs import Runs
+
+
+class Home:
+    """What servers, the command line and scripts share: the plugins, the runs and the cluster of a home.
+
+    plugin_paths: where plugins are searched. ray_address: a cluster to use instead of the home's own.
+    Opening a home touches nothing but memory; Ray and the database are reached for when first needed.
+    """
+
+    def __init__(
+        self, path: Path, plugin_paths: Sequence[Path] = (), ray_address: str | None = None
+    ) -> None:
+        self.path = path
+        self.cluster = RayCluster(path, ray_address)
+        self.registry = Registry(plugin_paths, path / "cache" / "descriptions")
+        executors: dict[str, Executor] = {
+            "local": ProcessExecutor(),
+            "task": RayActorExecutor(cluster=self.cluster),
+        }
+        self.runs = Runs(path, executors)
+
+    def close(self) -> None:
+        """Let go of everything this process holds. Runs and the cluster go on."""
+        self.registry.close()
+        self.runs.close()
+        self.cluster.disconnect()

@@ -1,0 +1,255 @@
+"""The plugins on the search paths and the specifications of their actions. Imports no plugin code.
+
+A plugin is a folder with a config.yaml; a search path is such a folder or one that holds such folders.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from synapse_core.config import PluginConfig, load_config
+from synapse_core.describe import ActionSpec, Answer, Description, Issue, Query
+from synapse_core.errors import (
+    ActionNotFoundError,
+    InvalidConfig,
+    PluginLoadError,
+    PluginNotFound,
+    ValidationError,
+)
+from synapse_core.plugin_child import PluginChild
+
+_CONFIG = "config.yaml"
+_SOURCES = (".py", ".yaml", ".yml", ".json", ".toml", ".txt", ".cfg", ".j2")
+_PASSED_OVER = frozenset(("__pycache__", ".git", ".venv", "venv", "node_modules", ".pytest_cache"))
+_MOST_SOURCES = 5_000
+_MOST_CHILDREN = 4
+_IDLE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One plugin on the search paths. config is None where it cannot be used; `issues` say why."""
+
+    code: str
+    root: Path
+    config: PluginConfig | None
+    issues: tuple[Issue, ...] = ()
+
+    @property
+    def is_ok(self) -> bool:
+        return self.config is not None and not any(issue.severity == "error" for issue in self.issues)
+
+
+class Registry:
+    """Finds plugins, describes them, and checks parameters for them.
+
+    paths: searched in order; of two plugins with one code the first is used. cache: a folder of its own.
+    Safe to use from several threads.
+    """
+
+    def __init__(self, paths: Sequence[Path], cache: Path) -> None:
+        self.paths = tuple(paths)
+        self._cache = cache
+        self._lock = threading.Lock()
+        self._configs: dict[Path, tuple[tuple[int, int], Plugin]] = {}
+        self._contents: dict[Path, tuple[str, str]] = {}
+        self._children: dict[str, PluginChild] = {}
+
+    def plugins(self) -> list[Plugin]:
+        """Return every plugin, by code. A broken one is there too, with its issues."""
+        found: dict[str, Plugin] = {}
+        for root in self._roots():
+            plugin = self._read(root)
+            if (first := found.get(plugin.code)) is not None:
+                note = Issue("warning", f"{root} bears the same code and is not used.", file=str(root))
+                found[plugin.code] = Plugin(first.code, first.root, first.config, (*first.issues, note))
+            else:
+                found[plugin.code] = plugin
+        return [found[code] for code in sorted(found)]
+
+    def get(self, code: str) -> Plugin:
+        """Return a plugin. Raises PluginNotFound with the nearest codes."""
+        plugins = {plugin.code: plugin for plugin in self.plugins()}
+        if code not in plugins:
+            raise PluginNotFound(code, list(plugins))
+        return plugins[code]
+
+    def usable(self, code: str) -> tuple[Plugin, PluginConfig]:
+        """Return a plugin and its config. Raises PluginNotFound, or InvalidConfig with its problems."""
+        plugin = self.get(code)
+        if plugin.config is None:
+            raise InvalidConfig("\n".join(issue.message for issue in plugin.issues))
+        return plugin, plugin.config
+
+    def describe(self, code: str) -> Description:
+        """Return all actions of a plugin that load, and an issue for each that does not."""
+        plugin, _ = self.usable(code)
+        content = self.content(plugin.root)
+        stored = self._cache / f"{content}.json"
+        try:
+            return msgspec.json.decode(stored.read_bytes(), type=Description)
+        except (FileNotFoundError, msgspec.MsgspecError):
+            pass  # not described yet, or by another version
+        description = self._ask(plugin, content, Query()).description or Description()
+        if not description.issues:
+            # Issues are not kept: installing what a plugin lacks changes none of its files.
+            _write(stored, msgspec.json.encode(description))
+        return description
+
+    def spec(self, code: str, action: str) -> ActionSpec:
+        """Return the specification of an action.
+
+        Raises PluginNotFound, ActionNotFoundError, or PluginLoadError where its code does not load.
+        """
+        _, config = self.usable(code)
+        if action not in config.actions:
+            raise ActionNotFoundError(code, action, list(config.actions))
+        description = self.describe(code)
+        for spec in description.actions:
+            if spec.name == action:
+                return spec
+        mine = [issue for issue in description.issues if issue.message.startswith(f"{action}: ")]
+        message = "; ".join(issue.message for issue in mine) or f"{action} could not be loaded"
+        raise PluginLoadError(
+            f"Action {code}/{action} cannot be run: {message}", hint=mine[0].hint if mine else None
+        )
+
+    def check(self, code: str, action: str, params: dict[str, Any]) -> None:
+        """Check parameters against the action's own model, validators included.
+
+        Raises ValidationError with every problem at once.
+        """
+        plugin, _ = self.usable(code)
+        reply = self._ask(plugin, self.content(plugin.root), Query(action, params))
+        if reply.problems:
+            raise ValidationError(
+                reply.message or "The parameters do not fit.",
+                problems=reply.problems,
+                hint="Correct the named parameters and call again; nothing was started. describe_plugin "
+                "with the action's name shows the schema.",
+            )
+
+    def content(self, root: Path) -> str:
+        """Return a digest of a plugin's sources, so that an edit makes another plugin of it."""
+        signature, files = _signature(root)
+        with self._lock:
+            known = self._contents.get(root)
+        if known is not None and known[0] == signature:
+            return known[1]
+        digest = hashlib.sha256(f"{sys.version}\0{root}\0".encode())
+        for file in files:
+            digest.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes() + b"\0")
+        content = digest.hexdigest()[:32]
+        with self._lock:
+            self._contents[root] = (signature, content)
+        return content
+
+    def close(self) -> None:
+        """End the describing children."""
+        with self._lock:
+            children, self._children = list(self._children.values()), {}
+        for child in children:
+            child.close()
+
+    def _roots(self) -> Iterator[Path]:
+        seen: set[Path] = set()
+        for path in self.paths:
+            for root in _plugin_folders(path):
+                if root not in seen:
+                    seen.add(root)
+                    yield root
+
+    def _read(self, root: Path) -> Plugin:
+        """Return the plugin of a folder, read anew when its config.yaml has changed."""
+        status = (root / _CONFIG).stat()
+        signature = (status.st_mtime_ns, status.st_size)
+        known = self._configs.get(root)
+        if known is not None and known[0] == signature:
+            return known[1]
+        try:
+            loaded = load_config(root)
+            issues = tuple(
+                Issue(str(issue.severity), issue.message, file=str(issue.file), line=issue.line)
+                for issue in loaded.issues
+            )
+            plugin = Plugin(loaded.config.code, root, loaded.config, issues)
+        except InvalidConfig as error:
+            plugin = Plugin(root.name, root, None, tuple(_issues_of(error)))
+        self._configs[root] = (signature, plugin)
+        return plugin
+
+    def _ask(self, plugin: Plugin, content: str, query: Query) -> Answer:
+        """Ask the child that holds this state of the plugin's code, starting it where there is none."""
+        with self._lock:
+            child = self._children.pop(content, None) or PluginChild(plugin.root)
+            self._children[content] = child
+            for idle in self._to_close(content):
+                self._children.pop(idle).close()
+        try:
+            return child.ask(query)
+        except PluginLoadError:
+            with self._lock:
+                if self._children.get(content) is child:
+                    del self._children[content]
+            child.close()
+            raise
+
+    def _to_close(self, content: str) -> list[str]:
+        """Return which children have idled too long or are too many, but for the one just asked for."""
+        others = [key for key in self._children if key != content]
+        surplus = others[: max(0, len(self._children) - _MOST_CHILDREN)]
+        now = time.monotonic()
+        idle = [key for key in others if now - self._children[key].used > _IDLE_SECONDS]
+        return list(dict.fromkeys([*surplus, *idle]))
+
+
+def _issues_of(error: InvalidConfig) -> Iterator[Issue]:
+    for problem in error.problems:
+        yield Issue(
+            str(problem.get("severity", "error")),
+            str(problem.get("message", error.message)),
+            error.hint,
+            problem.get("file"),
+            problem.get("line"),
+        )
+
+
+def _plugin_folders(path: Path) -> Iterable[Path]:
+    if (path / _CONFIG).is_file():
+        return [path.resolve()]
+    if not path.is_dir():
+        return []
+    return sorted(entry.resolve() for entry in path.iterdir() if (entry / _CONFIG).is_file())
+
+
+def _signature(root: Path) -> tuple[str, list[Path]]:
+    """Return a text that changes with any source file of a plugin, and those files, in order."""
+    marks: list[str] = []
+    files: list[Path] = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if name not in _PASSED_OVER)
+        for name in sorted(names):
+            if name.endswith(_SOURCES) and len(files) < _MOST_SOURCES:
+                file = Path(folder, name)
+                status = file.stat()
+                if status.st_size <= 1 << 20:
+                    files.append(file)
+                    marks.append(f"{file}:{status.st_mtime_ns}:{status.st_size}:{status.st_ino}")
+    return "\n".join(marks), files
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+    temporary.write_bytes(content)
+    temporary.replace(path)

@@ -1,0 +1,178 @@
+"""The folder of one run: the contract between whoever executes it and whoever watches it.
+
+The executing side appends, the watching side reads. Whole files are written beside their place and renamed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from synapse_core.processes import ProcessId
+
+T = TypeVar("T")
+
+
+class ActionRef(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One action of a request: its name and where its code is."""
+
+    name: str
+    entrypoint: str
+    strict_results: bool = False
+
+
+class Resources(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a run needs. memory in bytes."""
+
+    num_cpus: float | None = None
+    num_gpus: float | None = None
+    memory: int | None = None
+
+
+class RunRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Everything that a worker needs to know. One action is an action, several are a pipeline.
+
+    root: the plugin's folder. environment: plain values from config.yaml; passed_names: variables whose
+    values come from the submitter's environment and are never written down.
+    """
+
+    run_id: str
+    plugin: str
+    root: str
+    actions: tuple[ActionRef, ...]
+    params: dict[str, Any] = {}
+    mode: str = "local"
+    plugin_version: str = ""
+    content: str = ""
+    resources: Resources = Resources()
+    environment: dict[str, str] = {}
+    passed_names: tuple[str, ...] = ()
+    timeout_seconds: float | None = None
+    language: str | None = None
+
+
+class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who executes the run. There is one claim a run, made before any work, so that nothing runs twice.
+
+    executor 'nobody' means that the run was given up before anybody had begun it.
+    """
+
+    executor: str
+    supervisor: ProcessId | None = None
+    worker: ProcessId | None = None
+    host: str = ""
+    actor: str | None = None
+
+
+class StopRequest(msgspec.Struct, frozen=True):
+    """Somebody asked for the run to stop."""
+
+    at: datetime
+    force: bool = False
+
+
+class Exit(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the worker process ended, or what the engine knows of it. code and signal exclude each other."""
+
+    at: datetime
+    code: int | None = None
+    signal: str | None = None
+    cause: str | None = None
+    message: str | None = None
+    hint: str | None = None
+
+
+class RunFolder:
+    """The files of one run, by what they hold."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def run_id(self) -> str:
+        return self.path.name
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def output(self) -> Path:
+        return self.path / "output.log"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.path / "artifacts"
+
+    def create(self, request: RunRequest) -> None:
+        """Lay the folder out and write the request into it."""
+        self.artifacts.mkdir(parents=True, exist_ok=True)
+        self._write("request.json", request)
+
+    def request(self) -> RunRequest | None:
+        """Return what is to be run, None where the folder has not been laid out."""
+        return self._read("request.json", RunRequest)
+
+    def claim(self, claim: Claim) -> bool:
+        """Take the run. Returns False where somebody has it already: then leave it alone."""
+        temporary = self._temporary("claim.json", claim)
+        try:
+            # A link is made whole or not at all, and only where the name is free.
+            os.link(temporary, self.path / "claim.json")
+            return True
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink()
+
+    def update_claim(self, claim: Claim) -> None:
+        """Tell more of who executes the run; only the claim's owner may."""
+        self._write("claim.json", claim)
+
+    def claimed(self) -> Claim | None:
+        """Return who executes the run, None where nobody has begun."""
+        return self._read("claim.json", Claim)
+
+    def request_stop(self, force: bool = False) -> None:
+        """Write down that the run is to stop."""
+        self._write("stop.json", StopRequest(datetime.now(UTC), force))
+
+    def stop_requested(self) -> StopRequest | None:
+        return self._read("stop.json", StopRequest)
+
+    def write_exit(self, ending: Exit) -> None:
+        """Write down how the worker ended; the first to know is believed."""
+        if self.exit() is None:
+            self._write("exit.json", ending)
+
+    def exit(self) -> Exit | None:
+        return self._read("exit.json", Exit)
+
+    def note_waiting(self, reason: str) -> None:
+        """Write down why the run has not begun."""
+        self._write("waiting.json", reason)
+
+    def waiting(self) -> str | None:
+        return self._read("waiting.json", str)
+
+    def _write(self, name: str, value: Any) -> None:
+        """Write a whole file so that a reader sees the old one or the new one, never a part."""
+        self._temporary(name, value).replace(self.path / name)
+
+    def _temporary(self, name: str, value: Any) -> Path:
+        temporary = self.path / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
+        temporary.write_bytes(msgspec.json.encode(value))
+        return temporary
+
+    def _read(self, name: str, kind: type[T]) -> T | None:
+        """Return a file's content, None where it is absent."""
+        try:
+            content = (self.path / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return msgspec.json.decode(content, type=kind)

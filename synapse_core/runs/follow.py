@@ -1,0 +1,47 @@
+"""Following a run as it goes: the one asynchronous part of the core."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator
+
+import anyio
+from anyio import to_thread
+
+from synapse_core.runs.run import Run
+from synapse_core.runs.runs import Runs
+
+# How soon an event is seen (half of it on the average), and how soon a worker that died without a word.
+_LOOK_SECONDS = 0.015
+_RECONCILE_SECONDS = 0.4
+_CHUNK_BYTES = 1 << 18
+
+
+async def follow(runs: Runs, run_id: str) -> AsyncIterator[Run]:
+    """Yield the run as it stands and again whenever it has changed, until it has ended.
+
+    Every event is taken in, in order; what several of them changed together is yielded once. Leaving the
+    loop, or its cancellation, ends the following and nothing else.
+    """
+    row = await to_thread.run_sync(lambda: runs.refresh(runs.row(run_id)))
+    yield row.run
+    events_path = str(runs.folder(run_id).events)
+    reconciled = time.monotonic()
+    while not row.run.is_done:
+        await anyio.sleep(_LOOK_SECONDS)
+        seen = row.run
+        if _size(events_path) > row.events_read:
+            row = await to_thread.run_sync(runs.read_on, row, _CHUNK_BYTES)
+        elif time.monotonic() - reconciled > _RECONCILE_SECONDS:
+            row = await to_thread.run_sync(runs.refresh, row)
+            reconciled = time.monotonic()
+        if row.run is not seen:
+            yield row.run
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116  # a Path costs more than the call
+    except FileNotFoundError:
+        return 0

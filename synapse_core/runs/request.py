@@ -1,0 +1,93 @@
+"""Making a checked request of what a caller asks for: nothing is recorded or started here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from synapse_core.config import ActionConfig, PluginConfig
+from synapse_core.enums import ExecutionMode, RunMethod
+from synapse_core.errors import InvalidRequest, nearest
+from synapse_core.registry import Registry
+from synapse_core.run_folder import ActionRef, Resources, RunRequest
+
+AUTO = "auto"
+_RESOURCES = ("num_cpus", "num_gpus", "memory")
+
+
+def make_request(
+    registry: Registry,
+    plugin: str,
+    action: str,
+    params: dict[str, Any],
+    *,
+    mode: str = AUTO,
+    modes: list[str],
+    resources: dict[str, Any] | None = None,
+) -> RunRequest:
+    """Return the request to run an action, its parameters checked against the action's own model.
+
+    mode: one of `modes`, or 'auto' for the method of config.yaml. resources: num_cpus, num_gpus and memory
+    (bytes), over those of config.yaml. The request has no run_id yet.
+    Raises NotFound, PluginLoadError, ValidationError with every problem, or InvalidRequest.
+    """
+    spec = registry.spec(plugin, action)
+    registry.check(plugin, action, params)
+    found, config = registry.usable(plugin)
+    entry = config.actions[action]
+    return RunRequest(
+        run_id="",
+        plugin=plugin,
+        plugin_version=config.version,
+        root=str(found.root),
+        content=registry.content(found.root),
+        actions=(ActionRef(action, spec.entrypoint, spec.strict_results),),
+        params=params,
+        mode=choose_mode(entry.method, mode, modes),
+        resources=_resources(entry, resources or {}),
+        environment={name: value for name, value in config.env.items() if value is not None},
+        passed_names=passed_names(config),
+        timeout_seconds=entry.timeout_seconds,
+    )
+
+
+def passed_names(config: PluginConfig) -> tuple[str, ...]:
+    """Return the variables that a plugin asks to be passed on from whoever starts a run."""
+    return tuple(name for name, value in config.env.items() if value is None)
+
+
+def choose_mode(method: RunMethod, asked: str, modes: list[str]) -> str:
+    """Return the mode of a run. 'auto' takes the config's method, and Ray for what is no mode of its own.
+
+    Raises InvalidRequest for a mode that is not there.
+    """
+    if asked == AUTO:
+        if method.value in modes:
+            return method.value
+        return ExecutionMode.TASK.value if ExecutionMode.TASK.value in modes else modes[0]
+    if asked not in modes:
+        raise InvalidRequest(
+            f"There is no mode {asked!r}; the modes are {', '.join([AUTO, *modes])}.",
+            {"asked": asked, "nearest": nearest(asked, modes)},
+            hint="Leave mode out to take what the plugin's config.yaml asks for.",
+        )
+    return asked
+
+
+def _resources(entry: ActionConfig, asked: dict[str, Any]) -> Resources:
+    unknown = [key for key in asked if key not in _RESOURCES]
+    wrong = [
+        key
+        for key in _RESOURCES
+        if key in asked and (isinstance(asked[key], bool) or not isinstance(asked[key], int | float))
+    ]
+    negative = [key for key in _RESOURCES if key in asked and key not in wrong and asked[key] < 0]
+    if unknown or wrong or negative:
+        raise InvalidRequest(
+            f"resources: {', '.join(unknown + wrong + negative)} cannot be used; "
+            "it takes num_cpus, num_gpus and memory (bytes), each a number of at least 0.",
+            {"asked": asked},
+        )
+    merged = {**entry.resources.model_dump(include=set(_RESOURCES), exclude_none=True), **asked}
+    if "memory" in merged:
+        merged["memory"] = int(merged["memory"])
+    return Resources(**merged)

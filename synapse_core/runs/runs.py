@@ -1,0 +1,302 @@
+"""Runs of one home: submit, read, list, stop. Several processes may use one home at the same time."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+
+import msgspec
+
+from synapse_core.enums import LogLevel, RunState
+from synapse_core.errors import Conflict, InvalidRequest, RunNotFound, SynapseError
+from synapse_core.events import AnyEvent
+from synapse_core.executors.base import Executor
+from synapse_core.processes import ProcessId
+from synapse_core.run_folder import Claim, Exit, RunFolder, RunRequest
+from synapse_core.runs.reconcile import reconcile
+from synapse_core.runs.run import Run, fold
+from synapse_core.runs.store import RunRow, RunStore
+from synapse_core.runs.tail import LogPage, iterate_events, read_events, read_log
+
+# A fold is stored at the latest after this much new material, so that no reader starts from the beginning.
+_SAVE_EVERY_BYTES = 1 << 20
+
+
+class Runs:
+    """The runs of a home. Calls are synchronous and short, but for `stop` and `wait`.
+
+    executors: by mode, what carries out the runs.
+    """
+
+    def __init__(self, home: Path, executors: Mapping[str, Executor]) -> None:
+        self._folders = home / "runs"
+        self._store = RunStore(home)
+        self._executors = dict(executors)
+        self._me: ProcessId | None = None
+
+    @property
+    def modes(self) -> list[str]:
+        """The modes in which runs can be executed here."""
+        return list(self._executors)
+
+    def folder(self, run_id: str) -> RunFolder:
+        return RunFolder(self._folders / run_id)
+
+    def submit(self, request: RunRequest, run_key: str | None = None) -> tuple[Run, bool]:
+        """Record a run that is to be started. Returns it and True, or the run that the same key and the
+        same request made earlier, and False.
+
+        The request's run_id is chosen here. Nothing executes before `start`.
+        Raises Conflict where the key stands for another request; InvalidRequest or Unavailable where the
+        run could never be executed. Nothing is recorded then.
+        """
+        fingerprint = _fingerprint(request)
+        if run_key is not None and (row := self._store.by_key(run_key)) is not None:
+            return self._same(row, fingerprint, run_key), False
+        self.executor(request.mode).check(request)
+        request = msgspec.structs.replace(request, run_id=new_run_id())
+        run = Run(
+            run_id=request.run_id,
+            plugin=request.plugin,
+            action="+".join(action.name for action in request.actions),
+            mode=request.mode,
+            state=RunState.QUEUED,
+            created=datetime.now(UTC),
+        )
+        if self._me is None:
+            self._me = ProcessId.current()
+        row = self._store.insert(run, run_key, fingerprint, self._me)
+        if row is not None:
+            return self._same(row, fingerprint, run_key or ""), False
+        self.folder(run.run_id).create(request)
+        return run, True
+
+    def start(self, run_id: str) -> None:
+        """Have a submitted run executed. A failure to begin becomes the run's ending, not an exception."""
+        folder = self.folder(run_id)
+        request = folder.request()
+        if request is None or folder.stop_requested() is not None:
+            return
+        try:
+            self.executor(request.mode).start(folder, request, folder.note_waiting)
+        except SynapseError as error:
+            if folder.claim(Claim("nobody")):
+                folder.write_exit(
+                    Exit(datetime.now(UTC), cause=error.code, message=error.message, hint=error.hint)
+                )
+
+    def get(self, run_id: str) -> Run:
+        """Return a run as it truly stands. Raises RunNotFound with the nearest ids."""
+        return self.refresh(self.row(run_id)).run
+
+    def row(self, run_id: str) -> RunRow:
+        """Return a run as it was last stored. Raises RunNotFound with the nearest ids."""
+        row = self._store.get(run_id)
+        if row is None:
+            raise RunNotFound(run_id, self._store.recent_ids())
+        return row
+
+    def refresh(self, row: RunRow) -> RunRow:
+        """Return a row after whatever has happened since: its events, and the fate of its worker."""
+        if _is_final(row.run):
+            return row
+        now = self._catch_up(row)
+        while not _is_final(now.run):
+            settled = reconcile(
+                now.run, self.folder(now.run.run_id), self.executor(now.run.mode), now.submitter
+            )
+            # The worker may have written its last events between the reading and the look at its fate.
+            caught_up = self._catch_up(now)
+            if settled is not None and caught_up.events_read == now.events_read:
+                now = msgspec.structs.replace(now, run=settled)
+                break
+            now = caught_up
+        if now.run.state is not row.run.state or now.run.waiting != row.run.waiting:
+            now = self._store.save(now)
+        return now
+
+    def read_on(self, row: RunRow, most_bytes: int = 1 << 20) -> RunRow:
+        """Return a row after the next of its events, at most `most_bytes` of them; stored now and then."""
+        events, end = read_events(self.folder(row.run.run_id).events, row.events_read, most_bytes)
+        if end == row.events_read:
+            return row
+        now = msgspec.structs.replace(row, run=fold(row.run, events), events_read=end)
+        is_news = now.run.state is not row.run.state
+        return self._store.save(now) if is_news or end - row.events_stored >= _SAVE_EVERY_BYTES else now
+
+    def list(
+        self,
+        *,
+        state: str | None = None,
+        plugin: str | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> tuple[list[Run], str | None]:
+        """Return runs, the newest first, and the cursor of the next page where there is one.
+
+        state: one of RunState, or 'active' for all that have not ended.
+        Raises InvalidRequest for a state or a cursor that is none.
+        """
+        states = _states(state)
+        before = _decoded_cursor(cursor)
+        rows = self._store.list(states=states, plugin=plugin, limit=limit + 1, before=before)
+        runs = [self.refresh(row).run for row in rows[:limit]]
+        more = None
+        if len(rows) > limit:
+            last = runs[-1]
+            more = _encoded_cursor(last.created.timestamp(), last.run_id)
+        return [run for run in runs if not states or run.state in states], more
+
+    def count_active(self) -> int:
+        """Return how many runs have not ended."""
+        rows = self._store.list(states=_states("active"), limit=200)
+        return sum(not self.refresh(row).run.is_done for row in rows)
+
+    def reconcile_all(self) -> int:
+        """Bring every run that has not ended up to date. Returns how many were found ended."""
+        rows = self._store.list(states=_states("active"), limit=10_000)
+        return sum(self.refresh(row).run.is_done for row in rows)
+
+    def stop(self, run_id: str, force: bool = False) -> Run:
+        """Stop a run, rollbacks first unless `force`, and return it when all of it is gone.
+
+        Stopping an ended run changes nothing and returns it as it is.
+        """
+        run = self.get(run_id)
+        folder = self.folder(run_id)
+        if run.is_done:
+            return run
+        folder.request_stop(force)
+        claim = folder.claimed()
+        if claim is None and folder.claim(Claim("nobody")):
+            folder.write_exit(Exit(datetime.now(UTC), cause="stopped"))
+            return self.get(run_id)
+        self.executor(run.mode).stop(folder, folder.claimed(), force)
+        return self.get(run_id)
+
+    def wait(self, run_id: str, timeout_seconds: float | None = None) -> Run:
+        """Return the run when it has ended, or as it stands when the time is up; it goes on then."""
+        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        while True:
+            run = self.get(run_id)
+            if run.is_done or (deadline is not None and time.monotonic() >= deadline):
+                return run
+            time.sleep(0.02)
+
+    def events(self, run_id: str) -> Iterator[AnyEvent]:
+        """Yield every event that the run has recorded so far."""
+        self.row(run_id)
+        return iterate_events(self.folder(run_id).events)
+
+    def log(
+        self,
+        run_id: str,
+        *,
+        tail: int = 100,
+        grep: str | None = None,
+        level: LogLevel | None = None,
+        cursor: int | None = None,
+        most_chars: int = 30_000,
+    ) -> LogPage:
+        """Return lines of the run's log; see `read_log`."""
+        self.row(run_id)
+        return read_log(
+            self.folder(run_id).output,
+            tail=tail,
+            grep=grep,
+            level=level,
+            cursor=cursor,
+            most_chars=most_chars,
+        )
+
+    def executor(self, mode: str) -> Executor:
+        """Return what executes runs of a mode. Raises InvalidRequest naming the modes there are."""
+        try:
+            return self._executors[mode]
+        except KeyError:
+            raise InvalidRequest(
+                f"There is no mode {mode!r} here; the modes are {', '.join(self._executors)}."
+            ) from None
+
+    def close(self) -> None:
+        """Let go of files and connections. Runs go on."""
+        for executor in self._executors.values():
+            executor.close()
+        self._store.close()
+
+    def _catch_up(self, row: RunRow) -> RunRow:
+        """Return the row after all events that its folder holds."""
+        while True:
+            now = self.read_on(row)
+            if now.events_read == row.events_read:
+                return now
+            row = now
+
+    def _same(self, row: RunRow, fingerprint: str, run_key: str) -> Run:
+        if row.fingerprint != fingerprint:
+            raise Conflict(
+                f"The run_key {run_key!r} already stands for run {row.run.run_id} "
+                f"({row.run.plugin}/{row.run.action}) with other parameters.",
+                {"run_id": row.run.run_id},
+                hint="Use a new run_key for a new request, or repeat the earlier request unchanged.",
+            )
+        return self.refresh(row).run
+
+
+def new_run_id() -> str:
+    """Return an id that nobody can guess: 80 random bits, readable."""
+    return "run-" + base64.b32encode(secrets.token_bytes(10)).decode().lower()
+
+
+def _is_final(run: Run) -> bool:
+    """Return True where no later event can change the run; one that was lost may yet be heard of."""
+    return run.is_done and run.state is not RunState.LOST
+
+
+def _fingerprint(request: RunRequest) -> str:
+    """Return a digest of what makes two requests the same one."""
+    same = {
+        "plugin": request.plugin,
+        "actions": [action.name for action in request.actions],
+        "params": request.params,
+        "mode": request.mode,
+        "resources": msgspec.to_builtins(request.resources),
+    }
+    return hashlib.sha256(json.dumps(same, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _states(state: str | None) -> tuple[RunState, ...]:
+    if state is None:
+        return ()
+    if state == "active":
+        return tuple(each for each in RunState if not each.is_terminal)
+    try:
+        return (RunState(state),)
+    except ValueError:
+        known = ", ".join(each.value for each in RunState)
+        raise InvalidRequest(f"There is no state {state!r}; the states are {known}, or 'active'.") from None
+
+
+def _encoded_cursor(created: float, run_id: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps([created, run_id]).encode()).decode()
+
+
+def _decoded_cursor(cursor: str | None) -> tuple[float, str] | None:
+    if cursor is None:
+        return None
+    try:
+        created, run_id = json.loads(base64.urlsafe_b64decode(cursor))
+        return float(created), str(run_id)
+    except (ValueError, TypeError):
+        raise InvalidRequest(
+            "This cursor is not one of ours.", hint="Pass next_cursor of the page before, unchanged."
+        ) from None
+
+

@@ -1,0 +1,139 @@
+"""The rows of the runs: one a run, a fold of its events that can be made anew from its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from synapse_core.database import open_database
+from synapse_core.database import runs as table
+from synapse_core.enums import RunState
+from synapse_core.processes import ProcessId
+from synapse_core.runs.run import Run
+
+
+class RunRow(msgspec.Struct, frozen=True):
+    """A run as known: its fold, and how many bytes of its events are in the fold and in the stored row."""
+
+    run: Run
+    events_read: int
+    events_stored: int
+    submitter: ProcessId
+    fingerprint: str
+
+
+class RunStore:
+    """Reads and writes rows. Every call is one short transaction."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._engine: sa.Engine | None = None
+        self._opening = Lock()
+
+    def insert(self, run: Run, run_key: str | None, fingerprint: str, submitter: ProcessId) -> RunRow | None:
+        """Add a run. Returns None, or the row that bears the same run_key already: then nothing was added."""
+        values = {
+            "run_id": run.run_id,
+            "run_key": run_key,
+            "fingerprint": fingerprint,
+            "plugin": run.plugin,
+            "action": run.action,
+            "mode": run.mode,
+            "created": run.created.timestamp(),
+            "submitter": msgspec.json.encode(submitter),
+            "state": run.state.value,
+            "snapshot": msgspec.json.encode(run),
+            "events_read": 0,
+        }
+        try:
+            with self._connect() as connection:
+                connection.execute(sa.insert(table).values(values))
+            return None
+        except IntegrityError:
+            if run_key is None:
+                raise
+            return self._row(sa.select(table).where(table.c.run_key == run_key))
+
+    def get(self, run_id: str) -> RunRow | None:
+        return self._row(sa.select(table).where(table.c.run_id == run_id))
+
+    def by_key(self, run_key: str) -> RunRow | None:
+        return self._row(sa.select(table).where(table.c.run_key == run_key))
+
+    def save(self, row: RunRow) -> RunRow:
+        """Store a later fold; one that another process read further stays."""
+        run = row.run
+        with self._connect() as connection:
+            connection.execute(
+                sa.update(table)
+                .where(table.c.run_id == run.run_id, table.c.events_read <= row.events_read)
+                .values(
+                    state=run.state.value,
+                    snapshot=msgspec.json.encode(run),
+                    events_read=row.events_read,
+                )
+            )
+        return msgspec.structs.replace(row, events_stored=row.events_read)
+
+    def list(
+        self,
+        *,
+        states: tuple[RunState, ...] = (),
+        plugin: str | None = None,
+        limit: int,
+        before: tuple[float, str] | None = None,
+    ) -> list[RunRow]:
+        """Return rows, the newest first, that are older than `before` (created, run_id)."""
+        query = sa.select(table).order_by(table.c.created.desc(), table.c.run_id.desc()).limit(limit)
+        if states:
+            query = query.where(table.c.state.in_([state.value for state in states]))
+        if plugin is not None:
+            query = query.where(table.c.plugin == plugin)
+        if before is not None:
+            query = query.where(sa.tuple_(table.c.created, table.c.run_id) < before)
+        with self._connect() as connection:
+            return [_decoded(row) for row in connection.execute(query)]
+
+    def recent_ids(self, limit: int = 200) -> list[str]:
+        """Return the ids of the newest runs."""
+        query = sa.select(table.c.run_id).order_by(table.c.created.desc()).limit(limit)
+        with self._connect() as connection:
+            return list(connection.execute(query).scalars())
+
+    def count_active(self) -> int:
+        """Return how many runs have not ended, as far as the rows know."""
+        active = [state.value for state in RunState if not state.is_terminal]
+        query = sa.select(sa.func.count()).select_from(table).where(table.c.state.in_(active))
+        with self._connect() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def close(self) -> None:
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    def _connect(self) -> Any:
+        with self._opening:
+            if self._engine is None:
+                self._engine = open_database(self._home)
+        return self._engine.begin()
+
+    def _row(self, query: sa.Select[Any]) -> RunRow | None:
+        with self._connect() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else _decoded(row)
+
+
+def _decoded(row: Any) -> RunRow:
+    return RunRow(
+        run=msgspec.json.decode(row.snapshot, type=Run),
+        events_read=row.events_read,
+        events_stored=row.events_read,
+        submitter=msgspec.json.decode(row.submitter, type=ProcessId),
+        fingerprint=row.fingerprint,
+    )

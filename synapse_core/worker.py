@@ -1,0 +1,167 @@
+"""The one body that runs every action: a request in, ordered events out, the last of them terminal.
+
+Executors only carry this body somewhere. It is the one place where an action's failure becomes an event.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import platform
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import TextIOWrapper
+from pathlib import Path
+
+from synapse_core.context import RuntimeContext
+from synapse_core.discovery import load_action
+from synapse_core.environment import PluginEnvironment
+from synapse_core.errors import InvalidRequest, MissingDependency, RunStopped, SynapseError
+from synapse_core.events import AnyEvent, Failed, RunStarted, Stopped, Succeeded, to_plain
+from synapse_core.loggers import EventLogger
+from synapse_core.run_folder import RunFolder, RunRequest
+from synapse_core.stop import StopSignal
+
+# How long an ended run's process may take for its own exit handlers and threads.
+LINGER_SECONDS = 5.0
+
+
+def run_request(folder: RunFolder, request: RunRequest, stop: StopSignal) -> AnyEvent:
+    """Run what the folder asks for in this thread and return the terminal event, which is also recorded.
+
+    Never raises: whatever the action does short of ending the process becomes an event.
+    """
+    logger = EventLogger(folder.events, stop, echo=sys.stdout.write)
+    context = RuntimeContext(
+        logger=logger,
+        env=PluginEnvironment({**os.environ, **request.environment}),
+        job_id=request.run_id,
+        language=request.language,
+        stop=stop,
+        run_folder=folder.path,
+    )
+    logger.emit(RunStarted(pid=os.getpid(), host=platform.node(), mode=request.mode))
+    try:
+        with stop.armed():
+            ending = _succeed(request, context)
+    except RunStopped:
+        ending = Stopped()
+    except BaseException as error:  # noqa: BLE001  # the worker body: every failure becomes a terminal event
+        # Foreign code can raise anything, SystemExit and KeyboardInterrupt among it.
+        traceback.print_exc()
+        ending = failure_of(error, Path(request.root), request.plugin)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    logger.emit(ending)
+    logger.close()
+    return ending
+
+
+def run_in_this_process(folder: RunFolder) -> int:
+    """Make this process the worker of a run and run it. Returns the exit code: 0 where it succeeded."""
+    request = folder.request()
+    if request is None:
+        raise InvalidRequest(f"{folder.path} holds no request.json: there is nothing to run.")
+    stop = StopSignal()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: stop.request())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable()
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
+    sys.argv = [request.plugin]
+    with surroundings(folder, request):
+        ending = run_request(folder, request, stop)
+    code = 0 if isinstance(ending, Succeeded) else 1
+    # Threads that the action left behind must not keep an ended run alive.
+    watchdog = threading.Timer(LINGER_SECONDS, os._exit, (code,))
+    watchdog.daemon = True
+    watchdog.start()
+    return code
+
+
+@contextmanager
+def surroundings(
+    folder: RunFolder, request: RunRequest, passed: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Give a run its environment and its working directory, the artifacts folder, and take them back.
+
+    passed: variables of the submitter, where they did not come with the process.
+    """
+    environment = dict(os.environ)
+    directory = os.getcwd()  # noqa: PTH109  # os.chdir takes it back
+    os.environ.update({**(passed or {}), **request.environment})
+    os.environ["SYNAPSE_JOB_ID"] = request.run_id
+    os.chdir(folder.artifacts)
+    try:
+        yield
+    finally:
+        os.chdir(directory)
+        os.environ.clear()
+        os.environ.update(environment)
+
+
+def failure_of(error: BaseException, root: Path, plugin: str) -> Failed:
+    """Return the terminal event that tells `error` to whoever can repair its cause."""
+    trace = "".join(traceback.format_exception(error))[-16_000:]
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        error = MissingDependency(error.name, plugin)
+    if isinstance(error, SynapseError):
+        return Failed(
+            code=error.code,
+            message=error.message,
+            hint=error.hint,
+            retryable=error.retryable,
+            details=error.details,
+            traceback=trace,
+        )
+    place = _place(error, root)
+    if isinstance(error, SystemExit):
+        return Failed(
+            code="exited",
+            message=f"The action called sys.exit({error.code!r}){place} instead of returning a result.",
+            hint="Return a result, or raise an error that says what is wrong.",
+            traceback=trace,
+        )
+    if isinstance(error, MemoryError):
+        return Failed(
+            code="out_of_memory",
+            message=f"The action ran out of memory{place}. {error}".strip(),
+            hint="Work on smaller batches, or run where there is more memory.",
+            traceback=trace,
+        )
+    return Failed(
+        code="execution_failed",
+        message=f"{type(error).__name__}: {error}{place}",
+        hint="Call get_run_logs for the traceback; correct the plugin or the parameters.",
+        traceback=trace,
+    )
+
+
+def _succeed(request: RunRequest, context: RuntimeContext) -> Succeeded:
+    reference = request.actions[0]
+    action = load_action(reference.entrypoint, Path(request.root), request.plugin)
+    result = action.dispatch(request.params, context, strict=reference.strict_results)
+    plain = to_plain(result)
+    _record_artifacts(context)
+    return Succeeded(result=plain, result_warnings=context.result_warnings)
+
+
+def _record_artifacts(context: RuntimeContext) -> None:
+    """Record the files of the artifacts folder that the action did not record itself."""
+    recorded = context.recorded_artifacts
+    for file in sorted(context.artifacts_dir.rglob("*")):
+        if file.is_file() and file not in recorded:
+            context.add_artifact(file, file.relative_to(context.artifacts_dir).as_posix())
+
+
+def _place(error: BaseException, root: Path) -> str:
+    """Return ' (file:line)' of the innermost frame in the plugin's own code, or nothing."""
+    place = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if Path(frame.filename).is_relative_to(root):
+            place = f" ({Path(frame.filename).relative_to(root)}:{frame.lineno})"
+    return place

@@ -1,0 +1,66 @@
+"""What the tools of one server share: its settings and its home, opened when first needed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+from anyio import to_thread
+
+from synapse_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    from synapse_core.home import Home
+    from synapse_core.run_folder import RunRequest
+    from synapse_core.runs import Run
+
+T = TypeVar("T")
+# Waiting for a stop or an import takes a thread for seconds; a busy server must not run out of them.
+_THREADS = 64
+_STARTS_AT_ONCE = 8
+
+
+class App:
+    """One server's state. Tools reach the core through `call`, so that the event loop never waits."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._home: Home | None = None
+        self._opening = threading.Lock()
+        self._limiter: anyio.CapacityLimiter | None = None
+        self._starts = ThreadPoolExecutor(_STARTS_AT_ONCE, "start-run")
+
+    @property
+    def home(self) -> Home:
+        """The home; opening it imports the database and the executors."""
+        with self._opening:
+            if self._home is None:
+                from synapse_core.home import Home  # 0.3 s that a client which only lists tools need not wait
+
+                self._home = Home(
+                    self.settings.home, self.settings.plugin_paths, self.settings.ray_address
+                )
+            return self._home
+
+    async def call(self, work: Callable[[Home], T]) -> T:
+        """Return what `work` returns, done in a thread."""
+        if self._limiter is None:
+            self._limiter = anyio.CapacityLimiter(_THREADS)
+        return await to_thread.run_sync(lambda: work(self.home), limiter=self._limiter)
+
+    def submit(self, request: RunRequest, run_key: str | None) -> Run:
+        """Record a run and have it begun; a cancelled call cannot come between the two."""
+        run, is_new = self.home.runs.submit(request, run_key)
+        if is_new:
+            # In a thread of its own: a local Ray takes ten seconds to come up.
+            self._starts.submit(self.home.runs.start, run.run_id)
+        return run
+
+    def close(self) -> None:
+        """Let go of everything; runs go on."""
+        self._starts.shutdown(wait=False, cancel_futures=True)
+        if self._home is not None:
+            self._home.close()

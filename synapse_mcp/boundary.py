@@ -1,0 +1,240 @@
+"""The boundary to clients: the one place where records become answers and errors become tool errors."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import functools
+import json
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
+from pydantic import ValidationError
+
+from synapse_core.errors import SynapseError
+from synapse_mcp.app import App
+from synapse_mcp.masking import masked, masked_data
+
+log = logging.getLogger(__name__)
+
+# No answer is longer than this, whatever a plugin returned or printed.
+MOST_CHARS = 40_000
+
+Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
+
+
+@dataclass(frozen=True)
+class ToolSpec:
+    """One entry of the tool table. The handler's docstring is what the agent reads."""
+
+    handler: Callable[..., Awaitable[Any]]
+    title: str
+    toolset: str
+    reads_only: bool
+    is_destructive: bool = False
+    is_idempotent: bool = False
+    is_open_world: bool = False
+
+    @property
+    def annotations(self) -> ToolAnnotations:
+        return ToolAnnotations(
+            read_only_hint=self.reads_only,
+            destructive_hint=self.is_destructive,
+            idempotent_hint=self.is_idempotent or self.reads_only,
+            open_world_hint=self.is_open_world,
+        )
+
+
+class SynapseServer(MCPServer[App]):
+    """An MCPServer whose schemas are small and whose errors teach.
+
+    A tool returns a record (structure and text, each complete) or a text (text only).
+    """
+
+    def register(self, spec: ToolSpec) -> None:
+        """Add a tool of the table."""
+        name = spec.handler.__name__
+        self.add_tool(
+            _answering(spec.handler),
+            name=name,
+            title=spec.title,
+            description=" ".join((spec.handler.__doc__ or "").split()),
+            annotations=spec.annotations,
+            structured_output=False,
+        )
+        # The manager is the SDK's own; there is no public way to a registered tool's schema.
+        tool = self._tool_manager.get_tool(name)
+        assert tool is not None, "it was added above"
+        tool.parameters = compact_schema(tool.parameters)
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[App, Any] | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        """Call a tool; wrong names and arguments are answered with what there is instead."""
+        tool = self._tool_manager.get_tool(name)
+        if tool is None:
+            known = [each.name for each in self._tool_manager.list_tools()]
+            return failure(
+                "unknown_tool", f"There is no tool {name!r}.{_nearest(name, known)}", details={"tools": known}
+            )
+        known = list(tool.parameters.get("properties", {}))
+        if unknown := [key for key in arguments if key not in known]:
+            near = "".join(_nearest(key, known) for key in unknown)
+            return failure(
+                "invalid_arguments",
+                f"{name} has no argument {', '.join(map(repr, unknown))}.{near} "
+                f"It takes: {', '.join(known) or 'nothing'}.",
+                hint="Correct the argument names and call again; nothing was done.",
+            )
+        try:
+            return await super().call_tool(name, arguments, context)
+        except ToolError as error:
+            if isinstance(error.__cause__, ValidationError):
+                return _wrong_arguments(name, error.__cause__)
+            raise
+
+
+def answer(record: Any) -> CallToolResult:
+    """Return a record as structure and as compact JSON, a text as text."""
+    if isinstance(record, str):
+        return CallToolResult(content=[TextContent(type="text", text=_cut(masked(record)))])
+    plain = masked_data(msgspec.to_builtins(record, str_keys=True))
+    text = json.dumps(plain, separators=(",", ":"), ensure_ascii=False)
+    if len(text) > MOST_CHARS:
+        return failure(
+            "answer_too_large",
+            f"The answer is {len(text):,} characters long; at most {MOST_CHARS:,} are sent.",
+            hint="Ask for less: a smaller limit, one action instead of all, or a narrower filter.",
+        )
+    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=plain)
+
+
+def failure(
+    code: str,
+    message: str,
+    *,
+    hint: str | None = None,
+    retryable: bool = False,
+    details: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> CallToolResult:
+    """Return a tool error: a text that stands alone, and the same facts as structure."""
+    error: dict[str, Any] = {"code": code, "message": message, "hint": hint, "retryable": retryable}
+    if details:
+        error["details"] = details
+    text = f"{message}\nNext: {hint}" if hint else message
+    text = f"[{code}] {text}"
+    structure = masked_data(msgspec.to_builtins({"error": error, **(extra or {})}, str_keys=True))
+    return CallToolResult(
+        content=[TextContent(type="text", text=_cut(masked(text)))],
+        structured_content=structure if len(json.dumps(structure)) <= MOST_CHARS else {"error": {"code": code}},
+        is_error=True,
+    )
+
+
+def compact_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a tool's input schema in its smallest portable form.
+
+    References are inlined, pydantic's titles and null alternatives dropped, unknown keys refused: some
+    hosts reject references, and every byte is read by the model on every turn.
+    """
+    definitions = schema.get("$defs", {})
+
+    def walk(node: Any, inside_properties: bool = False) -> Any:
+        if isinstance(node, list):
+            return [walk(entry) for entry in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            definition = definitions[node["$ref"].rsplit("/", 1)[-1]]
+            return walk({**definition, **{key: entry for key, entry in node.items() if key != "$ref"}})
+        node = _without_null(node)
+        return {
+            key: walk(entry, key == "properties")
+            for key, entry in node.items()
+            if key != "$defs" and not (key == "title" and not inside_properties and isinstance(entry, str))
+        }
+
+    compact: dict[str, Any] = walk(copy.deepcopy(dict(schema)))
+    compact["additionalProperties"] = False
+    return compact
+
+
+def _without_null(node: dict[str, Any]) -> dict[str, Any]:
+    """Return 'X or null, null by default' as plain X: leaving the argument out says the same."""
+    options = [option for option in node.get("anyOf", ()) if option != {"type": "null"}]
+    if len(options) == 1 and len(node["anyOf"]) == 2:
+        node = {**{key: entry for key, entry in node.items() if key != "anyOf"}, **options[0]}
+        if node.get("default", ...) is None:
+            del node["default"]
+    if node.get("type") == "object" and node.get("additionalProperties") is True:
+        del node["additionalProperties"]
+    return node
+
+
+def _answering(handler: Handler) -> Handler:
+    """Return the handler with its record made an answer and its foreseen failures made tool errors."""
+
+    @functools.wraps(handler)
+    async def call(*arguments: Any, **named: Any) -> CallToolResult:
+        try:
+            record = await handler(*arguments, **named)
+            return record if isinstance(record, CallToolResult) else answer(record)
+        except SynapseError as error:
+            return failure(
+                error.code,
+                error.message,
+                hint=error.hint,
+                retryable=error.retryable,
+                details=error.details,
+            )
+        except Exception:  # the boundary: a crash must reach the agent as a failure, its text the log only
+            reference = secrets.token_hex(3)
+            log.exception("Tool %s failed (reference %s)", handler.__name__, reference)
+            return failure(
+                "internal",
+                f"{handler.__name__} failed inside the server (reference {reference}).",
+                hint="Repeating the same call will not help. get_status shows what is wrong; the server's "
+                "log has the details under this reference.",
+            )
+
+    return call  # type: ignore[return-value]  # the same signature, another result
+
+
+def _wrong_arguments(name: str, error: ValidationError) -> CallToolResult:
+    """Return pydantic's findings about a tool's arguments in a form that can be acted on."""
+    problems = [
+        {
+            "path": ".".join(map(str, finding["loc"])),
+            "message": finding["msg"],
+            **({} if finding["type"] == "missing" else {"sent": json.dumps(finding["input"], default=str)[:80]}),
+        }
+        for finding in error.errors(include_url=False)
+    ]
+    lines = [
+        f"- {problem['path']}: {problem['message']}" + (f"; sent {problem['sent']}" if "sent" in problem else "")
+        for problem in problems
+    ]
+    return failure(
+        "invalid_arguments",
+        f"{name}: {len(problems)} argument problem{'s' if len(problems) > 1 else ''}\n" + "\n".join(lines),
+        hint="Correct the arguments and call again; nothing was done.",
+        details={"problems": problems},
+    )
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, 3, 0.4)
+    return f" Did you mean {', '.join(near)}?" if near else ""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_CHARS else text[:MOST_CHARS] + "\n… (cut)"

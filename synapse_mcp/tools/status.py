@@ -1,0 +1,97 @@
+"""get_status: whether everything that a run needs is there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from mcp.server.mcpserver import Context
+
+from synapse_core import __version__
+from synapse_core.home import Home
+from synapse_mcp.app import App
+from synapse_mcp.lookup import app_of
+from synapse_mcp.settings import Settings
+
+
+class Problem(msgspec.Struct):
+    code: str
+    message: str
+    fix: str
+
+
+class RayRecord(msgspec.Struct, omit_defaults=True):
+    state: str
+    message: str
+    address: str | None = None
+    cpus: float | None = None
+    gpus: float | None = None
+    free: dict[str, float] | None = None
+
+
+class Status(msgspec.Struct, kw_only=True):
+    ok: bool
+    version: str
+    profile: str
+    home: str
+    plugin_paths: list[str]
+    plugins: int
+    ray: RayRecord
+    backend: str
+    runs: dict[str, int]
+    problems: list[Problem]
+    next: str
+
+
+async def get_status(ctx: Context[App, Any]) -> Status:
+    """What works here: plugin paths, Ray, running runs, and problems with the exact fix for each."""
+    app = app_of(ctx)
+    return await app.call(lambda home: status_of(home, app.settings))
+
+
+def status_of(home: Home, settings: Settings) -> Status:
+    """Return the state of a home. Never starts anything; fast with everything down."""
+    problems: list[Problem] = []
+    plugins = home.registry.plugins()
+    for plugin in plugins:
+        for issue in plugin.issues:
+            if issue.severity == "error":
+                problems.append(
+                    Problem(
+                        "broken_plugin",
+                        issue.message[:300],
+                        issue.hint or f"Correct {plugin.root}/config.yaml.",
+                    )
+                )
+    if not plugins:
+        problems.append(
+            Problem("no_plugins", "No plugin is on the plugin paths.", "Start the server with --plugins DIR.")
+        )
+    cluster = home.cluster.status()
+    if cluster.state == "unreachable":
+        problems.append(
+            Problem("ray_unavailable", cluster.message, cluster.fix or "Start the cluster, or drop the address.")
+        )
+    free = None
+    if cluster.free_cpus is not None:
+        free = {"cpus": cluster.free_cpus, "gpus": cluster.free_gpus or 0}
+    return Status(
+        ok=not problems,
+        version=__version__,
+        profile=settings.profile,
+        home=str(home.path),
+        plugin_paths=[str(path) for path in settings.plugin_paths],
+        plugins=len(plugins),
+        ray=RayRecord(
+            state=cluster.state,
+            message=cluster.message,
+            address=cluster.address,
+            cpus=cluster.cpus,
+            gpus=cluster.gpus,
+            free=free,
+        ),
+        backend="none",
+        runs={"active": home.runs.count_active()},
+        problems=problems[:8],
+        next="Follow the fixes above." if problems else "list_plugins() shows what can be run.",
+    )
