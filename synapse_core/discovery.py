@@ -43,7 +43,11 @@ class PluginDiscovery:
 
     @classmethod
     def from_module(
-        cls, module: ModuleType | str, *, name: str | None = None, category: PluginCategory = PluginCategory.CUSTOM
+        cls,
+        module: ModuleType | str,
+        *,
+        name: str | None = None,
+        category: PluginCategory = PluginCategory.CUSTOM,
     ) -> PluginDiscovery:
         """Find the actions of a module: its @action functions and its BaseAction classes that bear a name."""
         if isinstance(module, str):

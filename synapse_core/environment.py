@@ -33,7 +33,6 @@ def passed_environment(names: Iterable[str] = ()) -> dict[str, str]:
     }
 
 
-
 class PluginEnvironment:
     """Named values for an action, from the process environment, a file or a mapping."""
 
@@ -48,7 +47,9 @@ class PluginEnvironment:
         prefixes: only names that start with one of them, names kept whole.
         """
         if prefixes is not None:
-            return cls({name: value for name, value in os.environ.items() if name.startswith(tuple(prefixes))})
+            return cls(
+                {name: value for name, value in os.environ.items() if name.startswith(tuple(prefixes))}
+            )
         return cls(
             {name[len(prefix) :]: value for name, value in os.environ.items() if name.startswith(prefix)}
         )

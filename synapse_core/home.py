@@ -18,9 +18,7 @@ class Home:
     Opening a home touches nothing but memory; Ray and the database are reached for when first needed.
     """
 
-    def __init__(
-        self, path: Path, plugin_paths: Sequence[Path] = (), ray_address: str | None = None
-    ) -> None:
+    def __init__(self, path: Path, plugin_paths: Sequence[Path] = (), ray_address: str | None = None) -> None:
         self.path = path
         self.cluster = RayCluster(path, ray_address)
         self.registry = Registry(plugin_paths, path / "cache" / "descriptions")

@@ -264,7 +264,10 @@ def readable_line(event: AnyEvent) -> str | None:
         level, text = event.level, event.text
     elif isinstance(event, Log):
         data = " ".join(f"{name}={value}" for name, value in event.data.items())
-        level, text = event.level, f"{event.event} {data}".rstrip() + (f" [{event.file}]" if event.file else "")
+        level, text = (
+            event.level,
+            f"{event.event} {data}".rstrip() + (f" [{event.file}]" if event.file else ""),
+        )
     elif isinstance(event, StepStarted):
         level, text = "info", f"step {event.index}/{event.total} {event.step} started"
     elif isinstance(event, StepFinished):

@@ -13,7 +13,9 @@ from synapse_core.errors import ValidationError, nearest
 _SENT_CHARS = 80
 
 
-def validate(model: type[pydantic.BaseModel], params: Mapping[str, Any], client: Any = None) -> pydantic.BaseModel:
+def validate(
+    model: type[pydantic.BaseModel], params: Mapping[str, Any], client: Any = None
+) -> pydantic.BaseModel:
     """Return the parameters as an instance of `model`.
 
     client: the backend; validators find it as `info.context['client']`.

@@ -17,10 +17,19 @@ from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 
+import msgspec
+
 from synapse_core.context import RuntimeContext
 from synapse_core.discovery import load_action
 from synapse_core.environment import PluginEnvironment
-from synapse_core.errors import InvalidRequest, MissingDependency, RunStopped, SynapseError
+from synapse_core.errors import (
+    ExecutionError,
+    InvalidRequest,
+    MissingDependency,
+    RunStopped,
+    StepFailed,
+    SynapseError,
+)
 from synapse_core.events import AnyEvent, Failed, RunStarted, Stopped, Succeeded, to_plain
 from synapse_core.loggers import EventLogger
 from synapse_core.run_folder import RunFolder, RunRequest
@@ -45,6 +54,7 @@ def run_request(folder: RunFolder, request: RunRequest, stop: StopSignal) -> Any
         run_folder=folder.path,
     )
     logger.emit(RunStarted(pid=os.getpid(), host=platform.node(), mode=request.mode))
+    ending: AnyEvent
     try:
         with stop.armed():
             ending = _succeed(request, context)
@@ -107,6 +117,17 @@ def surroundings(
 def failure_of(error: BaseException, root: Path, plugin: str) -> Failed:
     """Return the terminal event that tells `error` to whoever can repair its cause."""
     trace = "".join(traceback.format_exception(error))[-16_000:]
+    if isinstance(error, StepFailed) and error.__cause__ is not None:
+        # Why the step failed tells more than that it did.
+        cause = failure_of(error.__cause__, root, plugin)
+        told = error.code if cause.code == ExecutionError.code else cause.code
+        return msgspec.structs.replace(
+            cause,
+            code=told,
+            message=f"Step {error.step!r} failed: {cause.message}",
+            details={**cause.details, **error.details},
+            traceback=trace,
+        )
     if isinstance(error, ModuleNotFoundError) and error.name:
         error = MissingDependency(error.name, plugin)
     if isinstance(error, SynapseError):

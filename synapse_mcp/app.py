@@ -40,9 +40,7 @@ class App:
             if self._home is None:
                 from synapse_core.home import Home  # 0.3 s that a client which only lists tools need not wait
 
-                self._home = Home(
-                    self.settings.home, self.settings.plugin_paths, self.settings.ray_address
-                )
+                self._home = Home(self.settings.home, self.settings.plugin_paths, self.settings.ray_address)
             return self._home
 
     async def call(self, work: Callable[[Home], T]) -> T:

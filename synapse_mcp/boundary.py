@@ -135,7 +135,9 @@ def failure(
     structure = masked_data(msgspec.to_builtins({"error": error, **(extra or {})}, str_keys=True))
     return CallToolResult(
         content=[TextContent(type="text", text=_cut(masked(text)))],
-        structured_content=structure if len(json.dumps(structure)) <= MOST_CHARS else {"error": {"code": code}},
+        structured_content=structure
+        if len(json.dumps(structure)) <= MOST_CHARS
+        else {"error": {"code": code}},
         is_error=True,
     )
 
@@ -215,12 +217,17 @@ def _wrong_arguments(name: str, error: ValidationError) -> CallToolResult:
         {
             "path": ".".join(map(str, finding["loc"])),
             "message": finding["msg"],
-            **({} if finding["type"] == "missing" else {"sent": json.dumps(finding["input"], default=str)[:80]}),
+            **(
+                {}
+                if finding["type"] == "missing"
+                else {"sent": json.dumps(finding["input"], default=str)[:80]}
+            ),
         }
         for finding in error.errors(include_url=False)
     ]
     lines = [
-        f"- {problem['path']}: {problem['message']}" + (f"; sent {problem['sent']}" if "sent" in problem else "")
+        f"- {problem['path']}: {problem['message']}"
+        + (f"; sent {problem['sent']}" if "sent" in problem else "")
         for problem in problems
     ]
     return failure(

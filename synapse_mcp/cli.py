@@ -233,7 +233,9 @@ def _watch(home: Home, run_id: str, console: Any) -> Run:
 def _tell_end(run: Run, console: Any) -> int:
     """Print how a run ended. Returns the exit code."""
     if run.failure is not None:
-        console.print(f"[red]{run.state.value}[/red] ({run.failure.code}): {run.failure.message}", highlight=False)
+        console.print(
+            f"[red]{run.state.value}[/red] ({run.failure.code}): {run.failure.message}", highlight=False
+        )
         if run.failure.hint:
             console.print(f"[dim]{run.failure.hint}[/dim]", highlight=False)
         return 1

@@ -35,7 +35,9 @@ async def _demonstrate(console: Console, home: Path) -> int:
     console.print("[bold]1.[/bold] Starting the server (python -m synapse_mcp) and a client.")
     async with Client(parameters) as client:
         plugins = await _call(client, "list_plugins", {})
-        console.print(f"[bold]2.[/bold] list_plugins: {', '.join(each['code'] for each in plugins['plugins'])}")
+        console.print(
+            f"[bold]2.[/bold] list_plugins: {', '.join(each['code'] for each in plugins['plugins'])}"
+        )
         described = await _call(client, "describe_plugin", {"plugin": PLUGIN, "action": ACTION})
         parameters_taken = ", ".join(described["params_schema"]["properties"])
         console.print(f"[bold]3.[/bold] describe_plugin {PLUGIN}/{ACTION} takes: {parameters_taken}")
@@ -43,7 +45,9 @@ async def _demonstrate(console: Console, home: Path) -> int:
         run = await _train(client, console)
         console.print("[bold]5.[/bold] get_run_logs, the last lines:")
         log = await client.call_tool("get_run_logs", {"run_id": run["run_id"], "tail": 6})
-        console.print("\n".join(f"   {line}" for line in _text(log).splitlines()), highlight=False, markup=False)
+        console.print(
+            "\n".join(f"   {line}" for line in _text(log).splitlines()), highlight=False, markup=False
+        )
     if run["state"] != "succeeded":
         console.print(f"[red]The run {run['state']}: {run.get('failure')}[/red]")
         return 1

@@ -87,9 +87,7 @@ def describe_progress(run: Run) -> str:
     if run.is_done:
         return f"{run.run_id} {run.state.value}"
     progress = run.progress
-    parts = [run.run_id]
-    if progress.step:
-        parts.append(progress.step)
+    parts = [run.run_id, progress.step or "running"]
     if progress.current is not None and progress.total is not None:
         parts.append(f"{progress.current:g}/{progress.total:g}")
     if progress.eta_seconds:

@@ -143,6 +143,14 @@ def fitted(value: Any, most_chars: int) -> Any:
     return {"truncated": True, "chars": len(text), "beginning": text[: most_chars - 100]}
 
 
+def log_excerpt(lines: list[str]) -> str | None:
+    """Return the part of a log's end that tells most: a native crash from its first line, else the last."""
+    for index, line in enumerate(lines):
+        if line.startswith("Fatal Python error"):
+            return "\n".join(lines[index:])[:_EXCERPT_CHARS]
+    return "\n".join(lines)[-_EXCERPT_CHARS:] or None
+
+
 def _progress(run: Run) -> ProgressRecord:
     progress = run.progress
     return ProgressRecord(
@@ -160,8 +168,7 @@ def _failure(run: Run, runs: Runs) -> FailureRecord | None:
         return None
     excerpt = None
     if run.state in (RunState.FAILED, RunState.LOST):
-        lines = runs.log(run.run_id, tail=12, most_chars=4000).lines
-        excerpt = "\n".join(lines)[-_EXCERPT_CHARS:] or None
+        excerpt = log_excerpt(runs.log(run.run_id, tail=60, most_chars=8000).lines)
     return FailureRecord(
         code=run.failure.code,
         message=run.failure.message[:_TEXT_CHARS],

@@ -48,7 +48,8 @@ def example_plugins() -> Path:
 def parse_arguments(arguments: Sequence[str]) -> Settings:
     """Return the settings of `python -m synapse_mcp ARGUMENTS`. Ends the process on a wrong argument."""
     parser = argparse.ArgumentParser(
-        prog="python -m synapse_mcp", description="Serve Synapse to MCP clients over standard input and output."
+        prog="python -m synapse_mcp",
+        description="Serve Synapse to MCP clients over standard input and output.",
     )
     parser.add_argument("--version", action="version", version=f"synapse-mcp {__version__}")
     parser.add_argument(

@@ -146,7 +146,7 @@ class Runs:
         """
         states = _states(state)
         before = _decoded_cursor(cursor)
-        rows = self._store.list(states=states, plugin=plugin, limit=limit + 1, before=before)
+        rows = self._store.page(states=states, plugin=plugin, limit=limit + 1, before=before)
         runs = [self.refresh(row).run for row in rows[:limit]]
         more = None
         if len(rows) > limit:
@@ -156,12 +156,12 @@ class Runs:
 
     def count_active(self) -> int:
         """Return how many runs have not ended."""
-        rows = self._store.list(states=_states("active"), limit=200)
+        rows = self._store.page(states=_states("active"), limit=200)
         return sum(not self.refresh(row).run.is_done for row in rows)
 
     def reconcile_all(self) -> int:
         """Bring every run that has not ended up to date. Returns how many were found ended."""
-        rows = self._store.list(states=_states("active"), limit=10_000)
+        rows = self._store.page(states=_states("active"), limit=10_000)
         return sum(self.refresh(row).run.is_done for row in rows)
 
     def stop(self, run_id: str, force: bool = False) -> Run:
@@ -298,5 +298,3 @@ def _decoded_cursor(cursor: str | None) -> tuple[float, str] | None:
         raise InvalidRequest(
             "This cursor is not one of ours.", hint="Pass next_cursor of the page before, unchanged."
         ) from None
-
-

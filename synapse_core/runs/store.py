@@ -80,7 +80,7 @@ class RunStore:
             )
         return msgspec.structs.replace(row, events_stored=row.events_read)
 
-    def list(
+    def page(
         self,
         *,
         states: tuple[RunState, ...] = (),

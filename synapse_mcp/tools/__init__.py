@@ -13,7 +13,5 @@ TOOLS: tuple[ToolSpec, ...] = (
     ToolSpec(runs.get_run, "Get a run", "core", reads_only=True),
     ToolSpec(runs.list_runs, "List runs", "core", reads_only=True),
     ToolSpec(runs.get_run_logs, "Read a run's log", "core", reads_only=True),
-    ToolSpec(
-        runs.stop_run, "Stop a run", "core", reads_only=False, is_destructive=True, is_idempotent=True
-    ),
+    ToolSpec(runs.stop_run, "Stop a run", "core", reads_only=False, is_destructive=True, is_idempotent=True),
 )

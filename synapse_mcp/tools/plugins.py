@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from mcp.server.mcpserver import Context
@@ -20,17 +20,6 @@ from synapse_mcp.records import fitted
 
 _SCHEMA_CHARS = 2_600
 _ISSUE_CHARS = 300
-
-Category = Literal[
-    "neural_net",
-    "export",
-    "upload",
-    "smart_tool",
-    "post_annotation",
-    "pre_annotation",
-    "data_validation",
-    "custom",
-]
 
 
 class PluginLine(msgspec.Struct):
@@ -93,11 +82,14 @@ class ActionRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
 async def list_plugins(
     ctx: Context[App, Any],
     query: str | None = None,
-    category: Category | None = None,
+    category: str | None = None,
     limit: Annotated[int, Field(ge=1, le=100)] = 20,
     cursor: str | None = None,
 ) -> PluginPage:
     """Plugins that can be run, broken ones included. query matches code, name, description, actions."""
+    known = [each.value for each in PluginCategory]
+    if category is not None and category not in known:
+        raise InvalidRequest(f"There is no category {category!r}; the categories are {', '.join(known)}.")
     return await app_of(ctx).call(lambda home: _page(home, query, category, limit, cursor))
 
 
@@ -112,9 +104,7 @@ async def describe_plugin(
     return await app.call(lambda home: _plugin_record(home, plugin))
 
 
-def _page(
-    home: Home, query: str | None, category: str | None, limit: int, cursor: str | None
-) -> PluginPage:
+def _page(home: Home, query: str | None, category: str | None, limit: int, cursor: str | None) -> PluginPage:
     found = [
         plugin
         for plugin in home.registry.plugins()
@@ -136,7 +126,11 @@ def _page(
 
 def _matches(plugin: Plugin, words: list[str]) -> bool:
     config = plugin.config
-    text = f"{plugin.code} {config.name} {config.description} {' '.join(config.actions)}" if config else plugin.code
+    text = (
+        f"{plugin.code} {config.name} {config.description} {' '.join(config.actions)}"
+        if config
+        else plugin.code
+    )
     return all(word in text.lower() for word in words)
 
 
@@ -206,7 +200,9 @@ def _action_record(spec: ActionSpec) -> ActionRecord:
 def example_params(schema: dict[str, Any]) -> dict[str, Any]:
     """Return parameters that fit the schema: what is required, with plausible values."""
     properties = schema.get("properties", {})
-    return {name: _example(properties[name], schema) for name in schema.get("required", []) if name in properties}
+    return {
+        name: _example(properties[name], schema) for name in schema.get("required", []) if name in properties
+    }
 
 
 def _example(field: dict[str, Any], root: dict[str, Any]) -> Any:
@@ -228,7 +224,9 @@ def _example(field: dict[str, Any], root: dict[str, Any]) -> Any:
         return example_params({**field, "$defs": root.get("$defs", {})})
     if kind == "array":
         return [_example(field.get("items", {}), root)] if field.get("minItems") else []
-    return {"boolean": False, "null": None}.get(str(kind), "text" if field.get("minLength", 0) <= 4 else "example text")
+    return {"boolean": False, "null": None}.get(
+        str(kind), "text" if field.get("minLength", 0) <= 4 else "example text"
+    )
 
 
 def _without_titles(schema: Any, inside_properties: bool = False) -> Any:

@@ -70,7 +70,9 @@ def status_of(home: Home, settings: Settings) -> Status:
     cluster = home.cluster.status()
     if cluster.state == "unreachable":
         problems.append(
-            Problem("ray_unavailable", cluster.message, cluster.fix or "Start the cluster, or drop the address.")
+            Problem(
+                "ray_unavailable", cluster.message, cluster.fix or "Start the cluster, or drop the address."
+            )
         )
     free = None
     if cluster.free_cpus is not None:

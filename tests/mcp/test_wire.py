@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
+import collections
+import functools
 import itertools
 import json
 import os
@@ -14,14 +15,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import anyio
 import pytest
 from mcp import Client, StdioServerParameters
 
-WIRE_SERVER = str(Path(__file__).with_name("wire_server.py"))
+WIRE_SERVER = Path(__file__).with_name("wire_server.py")
 FAIL_SAFE_SECONDS = 60  # never reached when all is well
+GRACE_SECONDS = 1.0
 MIB = 1024 * 1024
 
 MODERN_META = {
@@ -60,12 +62,12 @@ def text_of(answer: dict[str, Any]) -> str:
 
 
 class Output:
-    """What the server writes to one pipe, line by line as it comes."""
+    """What a server writes to one pipe, line by line as it comes."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._read, args=(pipe,))
-        self._thread.start()
+        self._reader = threading.Thread(target=self._read, args=(pipe,))
+        self._reader.start()
 
     def _read(self, pipe: IO[bytes]) -> None:
         for line in pipe:
@@ -81,17 +83,37 @@ class Output:
         assert any(text in line for line in self), f"the server ended without saying {text!r}"
 
     def join(self) -> None:
-        self._thread.join()
+        self._reader.join()
 
 
 class Server:
-    """A running `wire_server.py`."""
+    """A server process, which starts in the background and is killed on exit if it still runs."""
 
-    def __init__(self, marks: Path, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, marks: Path, script: Path = WIRE_SERVER) -> None:
         self._marks = marks
-        self.process = process
-        self.stdout = Output(process.stdout)
-        self.stderr = Output(process.stderr)
+        command = [sys.executable, str(script), str(marks), str(GRACE_SECONDS)]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
+        self._fail_safe = threading.Timer(FAIL_SAFE_SECONDS, self.process.kill)
+        self._fail_safe.start()
+        self.stderr = Output(self.process.stderr)
+        self._outputs = [self.stderr]
+
+    @functools.cached_property
+    def stdout(self) -> Output:
+        """Read from the first use on: some clients do not read at all."""
+        self._outputs.append(Output(self.process.stdout))
+        return self._outputs[-1]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._fail_safe.cancel()
+        with self.process:
+            self.process.kill()
+            for output in self._outputs:
+                output.join()
 
     def send(self, raw: bytes) -> None:
         self.process.stdin.write(raw)
@@ -119,21 +141,32 @@ class Server:
         return {mark.name for mark in self._marks.iterdir()}
 
 
-@contextlib.contextmanager
-def running(script: str, marks: Path, grace_seconds: float = 2.0) -> Iterator[Server]:
-    pipe = subprocess.PIPE
-    command = [sys.executable, script, str(marks), str(grace_seconds)]
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
-        fail_safe = threading.Timer(FAIL_SAFE_SECONDS, process.kill)
-        fail_safe.start()
-        server = Server(marks, process)
-        try:
-            yield server
-        finally:
-            process.kill()
-            fail_safe.cancel()
-            server.stdout.join()
-            server.stderr.join()
+@pytest.fixture(scope="module")
+def spare_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Server]]:
+    """Give a server that nobody used. Two start ahead of their turn, for starting takes most of the time."""
+    spares = collections.deque(Server(tmp_path_factory.mktemp("marks")) for _ in range(2))
+
+    def take() -> Server:
+        spares.append(Server(tmp_path_factory.mktemp("marks")))
+        return spares.popleft()
+
+    yield take
+    for server in spares:
+        with server:
+            pass
+
+
+@pytest.fixture
+def server(spare_servers: Callable[[], Server]) -> Iterator[Server]:
+    with spare_servers() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def lasting_server(spare_servers: Callable[[], Server]) -> Iterator[Server]:
+    """One server for all the tests that leave it running."""
+    with spare_servers() as server:
+        yield server
 
 
 def close_stdin(process: subprocess.Popen[bytes]) -> None:
@@ -148,16 +181,15 @@ def send_signal(number: signal.Signals) -> Callable[[subprocess.Popen[bytes]], N
 
 
 @pytest.mark.parametrize("opening", [[], LEGACY_OPENING], ids=["2026-07-28", "2025-11-25"])
-def test_only_messages_reach_the_client_whatever_the_server_prints(opening, tmp_path):
+def test_only_messages_reach_the_client_whatever_the_server_prints(server, opening):
     printing = call(1, "print_in_every_way")
     if opening:
         del printing["params"]["_meta"]
-    with running(WIRE_SERVER, tmp_path) as server:
-        server.send(lines(*opening, printing))
-        answers = server.answers(2 if opening else 1)
-        server.end(close_stdin)
-        rest = list(server.messages())
-        stderr = b"".join(server.stderr)
+    server.send(lines(*opening, printing))
+    answers = server.answers(2 if opening else 1)
+    server.end(close_stdin)
+    rest = list(server.messages())
+    stderr = b"".join(server.stderr)
 
     assert text_of(answers[1]) == ""  # the child's stdin was at its end, it could not eat a request
     assert rest == []
@@ -180,7 +212,9 @@ def test_only_messages_reach_the_client_whatever_the_server_prints(opening, tmp_
 
 def test_the_official_client_is_served_and_leaves_in_order(tmp_path):
     async def talk() -> str:
-        parameters = StdioServerParameters(command=sys.executable, args=[WIRE_SERVER, str(tmp_path), "2"])
+        parameters = StdioServerParameters(
+            command=sys.executable, args=[str(WIRE_SERVER), str(tmp_path), str(GRACE_SECONDS)]
+        )
         async with Client(parameters) as client:
             await client.call_tool("print_in_every_way", {})
             answer = await client.call_tool("echo", {"text": "hello"})
@@ -209,109 +243,68 @@ def test_a_print_before_the_claim_goes_to_stderr_if_it_was_not_flushed():
 
 # Endings.
 
-ENDINGS = {
-    "end of input": (close_stdin, 0),
-    "SIGTERM": (send_signal(signal.SIGTERM), 128 + 15),
-    "SIGINT": (send_signal(signal.SIGINT), 128 + 2),
-}
+ENDINGS = [
+    pytest.param(close_stdin, 0, id="end of input"),
+    pytest.param(send_signal(signal.SIGTERM), 128 + 15, id="SIGTERM"),
+    pytest.param(send_signal(signal.SIGINT), 128 + 2, id="SIGINT"),
+]
 
 
-@contextlib.contextmanager
-def one_server_per_ending(
-    folders: pytest.TempPathFactory, grace_seconds: float
-) -> Iterator[dict[str, Server]]:
-    """Start all servers of a situation together, because starting takes far longer than ending."""
-    with contextlib.ExitStack() as stack:
-        yield {
-            ending: stack.enter_context(running(WIRE_SERVER, folders.mktemp("marks"), grace_seconds))
-            for ending in ENDINGS
-        }
-
-
-@pytest.fixture(scope="module")
-def idle_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Server]]:
-    with one_server_per_ending(tmp_path_factory, grace_seconds=2.0) as servers:
-        for server in servers.values():
-            server.send(lines(call(1, "echo", text="ready")))
-        for server in servers.values():
-            server.answers(1)
-        yield servers
-
-
-@pytest.fixture(scope="module")
-def waiting_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Server]]:
-    with one_server_per_ending(tmp_path_factory, grace_seconds=2.0) as servers:
-        for server in servers.values():
-            server.send(lines(call(1, "wait_for_ever")))
-        for server in servers.values():
-            server.stderr.wait_for(b"waiting for ever")
-        yield servers
-
-
-@pytest.fixture(scope="module")
-def sleeping_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Server]]:
-    with one_server_per_ending(tmp_path_factory, grace_seconds=0.4) as servers:
-        for server in servers.values():
-            server.send(lines(call(1, "sleep", seconds=60)))
-        for server in servers.values():
-            server.stderr.wait_for(b"sleeping")
-        yield servers
-
-
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_an_idle_server_ends_at_once_and_cleans_up(ending, idle_servers):
-    how, exit_code = ENDINGS[ending]
-    code, seconds = idle_servers[ending].end(how)
+@pytest.mark.parametrize(("how", "exit_code"), ENDINGS)
+def test_an_idle_server_ends_at_once_and_cleans_up(server, how, exit_code):
+    server.send(lines(call(1, "echo", text="ready")))
+    server.answers(1)
+    code, seconds = server.end(how)
 
     print(f"ended after {seconds:.3f} s")
     assert code == exit_code
     assert seconds < 1.0
-    assert idle_servers[ending].cleanups() == {"lifespan-exit", "atexit"}
+    assert server.cleanups() == {"lifespan-exit", "atexit"}
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_a_tool_that_waits_is_cancelled_and_its_caller_told(ending, waiting_servers):
-    how, exit_code = ENDINGS[ending]
-    code, seconds = waiting_servers[ending].end(how)
-    [answer] = waiting_servers[ending].messages()
+@pytest.mark.parametrize(("how", "exit_code"), ENDINGS)
+def test_a_tool_that_waits_is_cancelled_and_its_caller_told(server, how, exit_code):
+    server.send(lines(call(1, "wait_for_ever")))
+    server.stderr.wait_for(b"waiting for ever")
+    code, seconds = server.end(how)
+    [answer] = server.messages()
 
     print(f"ended after {seconds:.3f} s")
     assert code == exit_code
     assert seconds < 1.0
-    assert waiting_servers[ending].cleanups() == {"lifespan-exit", "atexit"}
+    assert server.cleanups() == {"lifespan-exit", "atexit"}
     assert answer["error"]["message"] == "Connection closed"
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_a_tool_that_cannot_be_cancelled_delays_the_end_by_the_grace_only(ending, sleeping_servers):
-    how, exit_code = ENDINGS[ending]
-    code, seconds = sleeping_servers[ending].end(how)
+@pytest.mark.parametrize(("how", "exit_code"), ENDINGS)
+def test_a_tool_that_cannot_be_cancelled_delays_the_end_by_the_grace_only(server, how, exit_code):
+    server.send(lines(call(1, "sleep", seconds=60)))
+    server.stderr.wait_for(b"sleeping")
+    code, seconds = server.end(how)
 
     print(f"ended after {seconds:.3f} s")
     assert code == exit_code
-    assert 0.4 <= seconds < 1.4
-    assert sleeping_servers[ending].cleanups() == set()
-    assert b"took longer than its grace" in b"".join(sleeping_servers[ending].stderr)
+    assert GRACE_SECONDS <= seconds < GRACE_SECONDS + 1.0
+    assert server.cleanups() == set()
+    assert b"took longer than its grace" in b"".join(server.stderr)
 
 
-def test_a_tool_that_ends_within_the_grace_leaves_time_to_clean_up(tmp_path):
-    with running(WIRE_SERVER, tmp_path, grace_seconds=10) as server:
-        server.send(lines(call(1, "sleep", seconds=0.5)))
-        server.stderr.wait_for(b"sleeping")
-        code, _ = server.end(send_signal(signal.SIGHUP))
+def test_a_tool_that_ends_within_the_grace_leaves_time_to_clean_up(server):
+    server.send(lines(call(1, "sleep", seconds=0.2)))
+    server.stderr.wait_for(b"sleeping")
+    code, _ = server.end(send_signal(signal.SIGHUP))
 
     assert code == 128 + signal.SIGHUP
     assert server.cleanups() == {"lifespan-exit", "atexit"}
 
 
-def test_a_tool_that_blocks_the_event_loop_cannot_outlive_the_grace(tmp_path):
-    with running(WIRE_SERVER, tmp_path, grace_seconds=0.4) as server:
-        server.send(lines(call(1, "block_the_loop", seconds=60)))
-        server.stderr.wait_for(b"blocking the loop")
-        code, seconds = server.end(send_signal(signal.SIGTERM))
+def test_a_tool_that_blocks_the_event_loop_cannot_outlive_the_grace(server):
+    server.send(lines(call(1, "block_the_loop", seconds=60)))
+    server.stderr.wait_for(b"blocking the loop")
+    code, seconds = server.end(send_signal(signal.SIGTERM))
 
     assert code == 128 + signal.SIGTERM
-    assert seconds < 1.4
+    assert seconds < GRACE_SECONDS + 1.0
 
 
 def test_a_signal_during_a_slow_start_still_runs_the_exit_of_the_lifespan(tmp_path):
@@ -338,7 +331,7 @@ async def lifespan(_):
 serve_stdio(MCPServer("slow", lifespan=lifespan), wire)
 """
     )
-    with running(str(script), tmp_path) as server:
+    with Server(tmp_path, script) as server:
         server.stderr.wait_for(b"starting")
         code, _ = server.end(send_signal(signal.SIGTERM))
         server.stderr.wait_for(b"stopped")
@@ -365,7 +358,7 @@ async def lifespan(_):
 serve_stdio(MCPServer("broken", lifespan=lifespan), wire)
 """
     )
-    with running(str(script), tmp_path) as server:
+    with Server(tmp_path, script) as server:
         code = server.process.wait()
         server.stderr.wait_for(b"no room for the runs")
 
@@ -373,9 +366,9 @@ serve_stdio(MCPServer("broken", lifespan=lifespan), wire)
 
 
 def test_piped_requests_are_answered_although_the_input_ends_behind_them(tmp_path):
-    requests = lines(request(1, "server/discover"), request(2, "tools/list"), call(3, "echo", text="hello"))
+    requests = lines(request(1, "tools/list"), call(2, "echo", text="hello"), call(3, "sleep", seconds=0.02))
     server = subprocess.run(
-        [sys.executable, WIRE_SERVER, str(tmp_path), "2"],
+        [sys.executable, str(WIRE_SERVER), str(tmp_path), str(GRACE_SECONDS)],
         input=requests.removesuffix(b"\n"),
         capture_output=True,
         timeout=FAIL_SAFE_SECONDS,
@@ -385,63 +378,35 @@ def test_piped_requests_are_answered_although_the_input_ends_behind_them(tmp_pat
     answers = {answer["id"]: answer for answer in map(json.loads, server.stdout.splitlines())}
     assert answers.keys() == {1, 2, 3}
     assert all("result" in answer for answer in answers.values())
-    assert text_of(answers[3]) == "hello"
+    assert text_of(answers[2]) == "hello"
 
 
-def test_a_client_that_no_longer_reads_ends_the_server_quietly(tmp_path):
-    their_end, our_end = os.pipe()
-    with subprocess.Popen(
-        [sys.executable, WIRE_SERVER, str(tmp_path), "2"],
-        stdin=subprocess.PIPE,
-        stdout=our_end,
-        stderr=subprocess.PIPE,
-    ) as server:
-        os.close(our_end)
-        os.close(their_end)
-        server.stdin.write(lines(call(1, "echo", text="anybody?")))
-        server.stdin.flush()
-        stderr = server.stderr.read()
+def test_a_client_that_no_longer_reads_ends_the_server_quietly(server):
+    server.process.stdout.close()
+    server.send(lines(call(1, "echo", text="anybody?")))
 
-    assert server.returncode == 0
-    assert b"Traceback" not in stderr
-    assert {mark.name for mark in tmp_path.iterdir()} == {"lifespan-exit", "atexit"}
+    assert server.process.wait() == 0
+    assert server.cleanups() == {"lifespan-exit", "atexit"}
+    assert b"Traceback" not in b"".join(server.stderr)
 
 
-def test_a_client_that_lets_its_answers_pile_up_cannot_hold_the_server(tmp_path):
-    their_end, our_end = os.pipe()
-    with subprocess.Popen(
-        [sys.executable, WIRE_SERVER, str(tmp_path), "2"],
-        stdin=subprocess.PIPE,
-        stdout=our_end,
-        stderr=subprocess.PIPE,
-    ) as server:
-        os.close(our_end)
-        server.stdin.write(lines(call(1, "repeat", text="x", times=MIB)))
-        server.stdin.flush()
-        os.read(their_end, 1)  # the answer is on its way, and the pipe is too small for it
-        server.send_signal(signal.SIGTERM)
-        server.stdin.close()
-        server.stderr.read()
-    os.close(their_end)
+def test_a_client_that_lets_its_answers_pile_up_cannot_hold_the_server(server):
+    server.send(lines(call(1, "repeat", text="x", times=MIB)))
+    server.process.stdout.read(1)  # the answer is on its way, and too large for the pipe
+    code, _ = server.end(send_signal(signal.SIGTERM))
 
-    assert server.returncode == 128 + signal.SIGTERM
-    assert {mark.name for mark in tmp_path.iterdir()} == {"lifespan-exit", "atexit"}
+    assert code == 128 + signal.SIGTERM
+    assert server.cleanups() == {"lifespan-exit", "atexit"}
 
 
-# What a client may send. These share one server, which has to survive them all.
+# What a client may send, all of it to one server that has to survive it.
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(WIRE_SERVER, tmp_path_factory.mktemp("marks")) as server:
-        yield server
-
-
-def test_a_flood_of_calls_is_answered_completely(server):
+def test_a_flood_of_calls_is_answered_completely(lasting_server):
     flood = lines(*(call(id_, "echo", text=str(id_)) for id_ in range(3000)))
-    writer = threading.Thread(target=server.send, args=(flood,))  # the pipes hold less than the flood
+    writer = threading.Thread(target=lasting_server.send, args=(flood,))  # the pipes hold less than the flood
     writer.start()
-    answers = server.answers(3000)
+    answers = lasting_server.answers(3000)
     writer.join()
 
     assert {id_: text_of(answer) for id_, answer in answers.items()} == {n: str(n) for n in range(3000)}
@@ -457,36 +422,36 @@ def test_a_flood_of_calls_is_answered_completely(server):
         pytest.param(b'{"jsonrpc": "1.0"}', -32600, id="not JSON-RPC"),
     ],
 )
-def test_a_broken_line_is_refused_and_the_next_one_served(server, broken, code):
-    server.send(broken + b"\n" + lines(call(7, "echo", text="still here")))
-    answers = server.answers(2)
+def test_a_broken_line_is_refused_and_the_next_one_served(lasting_server, broken, code):
+    lasting_server.send(broken + b"\n" + lines(call(7, "echo", text="still here")))
+    answers = lasting_server.answers(2)
 
     assert answers[None]["error"]["code"] == code
     assert text_of(answers[7]) == "still here"
 
 
-def test_blank_lines_and_carriage_returns_are_not_messages(server):
-    server.send(b"\n \n\r\n" + lines(call(8, "echo", text="still here")).replace(b"\n", b"\r\n"))
+def test_blank_lines_and_carriage_returns_are_not_messages(lasting_server):
+    lasting_server.send(b"\n \n\r\n" + lines(call(8, "echo", text="still here")).replace(b"\n", b"\r\n"))
 
-    assert text_of(server.answers(1)[8]) == "still here"
-
-
-def test_an_answer_larger_than_the_pipe_arrives_whole(server):
-    server.send(lines(call(9, "repeat", text="é", times=MIB)))
-
-    assert text_of(server.answers(1)[9]) == "é" * MIB
+    assert text_of(lasting_server.answers(1)[8]) == "still here"
 
 
-def test_an_answer_that_cannot_be_encoded_becomes_an_error(server):
-    server.send(lines(call(10, "half_a_character")))
+def test_an_answer_larger_than_the_pipe_arrives_whole(lasting_server):
+    lasting_server.send(lines(call(9, "repeat", text="é", times=MIB)))
 
-    assert "not valid Unicode" in server.answers(1)[10]["error"]["message"]
+    assert text_of(lasting_server.answers(1)[9]) == "é" * MIB
 
 
-def test_a_cancelled_call_gets_no_answer_and_the_next_one_does(server):
+def test_an_answer_that_cannot_be_encoded_becomes_an_error(lasting_server):
+    lasting_server.send(lines(call(10, "half_a_character")))
+
+    assert "not valid Unicode" in lasting_server.answers(1)[10]["error"]["message"]
+
+
+def test_a_cancelled_call_gets_no_answer_and_the_next_one_does(lasting_server):
     cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 11}}
-    server.send(lines(call(11, "wait_for_ever")))
-    server.stderr.wait_for(b"waiting for ever")
-    server.send(lines(cancelled, call(12, "echo", text="still here")))
+    lasting_server.send(lines(call(11, "wait_for_ever")))
+    lasting_server.stderr.wait_for(b"waiting for ever")
+    lasting_server.send(lines(cancelled, call(12, "echo", text="still here")))
 
-    assert server.answers(1).keys() == {12}
+    assert lasting_server.answers(1).keys() == {12}

@@ -25,7 +25,9 @@ class TrainParams(BaseModel):
     learning_rate: float = Field(default=0.002, gt=0, lt=1)
     batch_size: int = Field(default=32, ge=1, le=1024)
     hidden_units: int = Field(default=64, ge=4, le=1024)
-    test_share: float = Field(default=0.25, gt=0, lt=1, description="Share of the scans held back for the test")
+    test_share: float = Field(
+        default=0.25, gt=0, lt=1, description="Share of the scans held back for the test"
+    )
     seed: int = Field(default=0, ge=0)
 
 

@@ -44,7 +44,9 @@ class MisbehaveParams(BaseModel):
     way: Way = Field(description="How to go wrong")
     amount: int = Field(default=1, ge=1, le=2_000_000_000, description="Bytes to print or events to emit")
     seconds: float = Field(default=60.0, ge=0, le=3600, description="How long to hang")
-    marker: str | None = Field(default=None, description="A folder in which rollbacks and children leave files")
+    marker: str | None = Field(
+        default=None, description="A folder in which rollbacks and children leave files"
+    )
 
 
 @dataclass

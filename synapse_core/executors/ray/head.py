@@ -1,0 +1,389 @@
+"""The Ray head of a home: a daemon on loopback that its processes share, its record, its start and its end.
+
+What a head leaves below `<home>/ray`:
+
+    cluster.json   where it listens and which processes it is (HeadRecord)
+    token          what it asks of everyone who connects; made once, kept over restarts
+    lock           held by whoever starts or stops it
+    head.log       what `ray start` printed
+    t/             Ray's own files, unless that path is too long for sockets (see `temp_folder`)
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from synapse_core.environment import passed_environment
+from synapse_core.errors import RayUnavailable
+from synapse_core.executors.ray import gcs
+from synapse_core.processes import ProcessId
+
+Notify = Callable[[str], None]
+
+# Every process of a head inherits this variable; its value is the home.
+MARK = "SYNAPSE_RAY_HEAD"
+
+# What a worker may keep in shared memory at once; more is spilled to disk.
+_OBJECT_STORE_BYTES = 200_000_000
+# 5 to 9 s on an idle machine of two cores; Ray itself waits 30 s for each of its parts.
+_START_SECONDS = 120.0
+_LOCK_SECONDS = _START_SECONDS + 30.0
+_STOP_GRACE_SECONDS = 5.0
+_KILL_SECONDS = 10.0
+# The longest path that Ray's sockets leave of the 103 (macOS) or 107 (Linux) bytes of an AF_UNIX path:
+# "/session_2026-01-31_23-59-59_999999_4194304/sockets/dash_MetricsHead" takes 68.
+_TEMP_PATH_BYTES = 35
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class HeadRecord(msgspec.Struct, frozen=True):
+    """A head that was started. gcs, raylet: without either of them it is dead."""
+
+    address: str
+    dashboard_url: str | None
+    ray_version: str
+    python: str
+    temp_dir: str
+    token_path: str
+    gcs: ProcessId
+    raylet: ProcessId
+    processes: tuple[ProcessId, ...]
+
+    @property
+    def is_alive(self) -> bool:
+        return self.gcs.is_alive and self.raylet.is_alive
+
+
+class LocalHead:
+    """The one head of a home, whichever process started it."""
+
+    def __init__(self, home: Path, num_cpus: int) -> None:
+        # One home, one head: the same folder by another name (a link, a relative path) is the same home.
+        self._home = home.resolve()
+        self._folder = self._home / "ray"
+        self._num_cpus = num_cpus
+        self.token_path = self._folder / "token"
+
+    def record(self) -> HeadRecord | None:
+        """Return the head that was started last and not stopped, dead or alive."""
+        try:
+            return msgspec.json.decode((self._folder / "cluster.json").read_bytes(), type=HeadRecord)
+        except (FileNotFoundError, msgspec.DecodeError):
+            # A record of another version is as good as none: the processes still bear the mark.
+            return None
+
+    def token(self) -> str | None:
+        try:
+            return self.token_path.read_text().strip()
+        except FileNotFoundError:
+            return None
+
+    def ensure(self, notify: Notify) -> HeadRecord:
+        """Return the running head; start it where none runs.
+
+        Raises RayUnavailable where it does not start.
+        """
+        running = self.record()
+        if running is not None and running.is_alive:
+            return running
+        with self._locked(notify):
+            running = self.record()
+            if running is not None and running.is_alive:
+                return running
+            return self._start(notify)
+
+    def stop(self) -> bool:
+        """End every process of the head and remove what it left. Returns False where none ran."""
+        if not self._folder.is_dir():
+            return False
+        with self._locked(lambda _: None):
+            was_running = self._end()
+            shutil.rmtree(temp_folder(self._home), ignore_errors=True)
+        return was_running
+
+    def _start(self, notify: Notify) -> HeadRecord:
+        notify("Starting a local Ray cluster; about 10 s, once.")
+        began = time.monotonic()
+        self._end()
+        temp = temp_folder(self._home)
+        _own_privately(temp)
+        _remove_sessions(temp)
+        self._make_token()
+        log = self._folder / "head.log"
+        with open(log, "wb") as output:
+            starting = subprocess.Popen(
+                _command(temp, self._num_cpus),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self._folder,
+                env=self._environment(),
+                start_new_session=True,
+            )
+        try:
+            self._await(starting, log, notify)
+            record = self._describe(temp)
+            self._write(record)
+        except BaseException:
+            # Also KeyboardInterrupt: what was begun must not be left behind without a record.
+            self._end()
+            starting.wait()
+            raise
+        notify(f"The local Ray cluster runs ({self._num_cpus} CPUs, {time.monotonic() - began:.1f} s).")
+        return record
+
+    def _await(self, starting: subprocess.Popen[bytes], log: Path, notify: Notify) -> None:
+        """Wait until `ray start` has returned, which is when every part of the head runs."""
+        began = time.monotonic()
+        next_word = 5.0
+        while (code := starting.poll()) is None and (passed := time.monotonic() - began) < _START_SECONDS:
+            if passed > next_word:
+                notify(f"Ray is still starting ({passed:.0f} s).")
+                next_word += 5.0
+            time.sleep(0.05)
+        if code == 0:
+            return
+        told = f"ended with code {code}" if code is not None else f"was not done after {_START_SECONDS:.0f} s"
+        raise RayUnavailable(
+            f"A local Ray cluster was to be started; `ray start` {told}. Its log ends: {_tail(log)}",
+            {"log": str(log)},
+            hint=f"Read {log}, remove the cause, then try again; mode 'local' runs without Ray.",
+        )
+
+    def _describe(self, temp: Path) -> HeadRecord:
+        """Return the record of the head that has just been started."""
+        address = (temp / "ray_current_cluster").read_text().strip()
+        answer = gcs.ask(address, (self.token(),), 10.0)
+        processes = self._processes(())
+        return HeadRecord(
+            address=address,
+            dashboard_url=f"http://{answer.dashboard}" if answer.dashboard else None,
+            ray_version=answer.ray_version,
+            python=sys.executable,
+            temp_dir=str(temp),
+            token_path=str(self.token_path),
+            gcs=_named(processes, "gcs_server"),
+            raylet=_named(processes, "raylet"),
+            processes=tuple(processes),
+        )
+
+    def _write(self, record: HeadRecord) -> None:
+        temporary = self._folder / f".cluster.json.{secrets.token_hex(4)}"
+        temporary.write_bytes(msgspec.json.encode(record))
+        temporary.replace(self._folder / "cluster.json")
+
+    def _make_token(self) -> None:
+        """Make the token where there is none. It stays the same, so that whoever holds it can come back."""
+        with suppress(FileExistsError):
+            number = os.open(self.token_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(number, "w") as file:
+                file.write(secrets.token_hex(32))
+        self.token_path.chmod(0o600)
+
+    def _environment(self) -> dict[str, str]:
+        """Return what the head and all workers inherit.
+
+        Nothing that is meant for drivers (a raylet would never give up), no RAY_ADDRESS, no secrets: a run
+        gets its own variables with its request.
+        """
+        passed = {
+            name: value
+            for name, value in passed_environment().items()
+            if not name.startswith("SYNAPSE_") and not name.lower().endswith("_proxy")
+        }
+        return {
+            **passed,
+            MARK: str(self._home),
+            "SYNAPSE_HOME": str(self._home),
+            # On Linux too: without it Ray listens on every interface, whatever addresses it is given.
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(self.token_path),
+            # One process, one port and 0.7 s less: nobody comes by ray://.
+            "RAY_START_HOOK": f"{__name__}.{without_client_server.__name__}",
+            # The raylet asks its own object store 10 ms too early and then sleeps this long: 1 s by default.
+            "RAY_raylet_client_connect_timeout_milliseconds": "50",
+            "RAY_raylet_client_num_connect_attempts": "200",
+            # Both ports are fixed by default, and two homes would fight for them.
+            "DASHBOARD_METRIC_PORT": "0",
+            "AUTOSCALER_METRIC_PORT": "0",
+        }
+
+    def _end(self) -> bool:
+        """End every process of the head, and the record. Returns whether there was one."""
+        record = self.record()
+        recorded = record.processes if record else ()
+        found = self._processes(recorded)
+        was_running = bool(found)
+        for process in found:
+            process.send(signal.SIGTERM)
+        began = time.monotonic()
+        while found and (passed := time.monotonic() - began) < _KILL_SECONDS:
+            if passed > _STOP_GRACE_SECONDS:
+                for process in found:
+                    process.send(signal.SIGKILL)
+            time.sleep(0.05)
+            # Again from the start: a dying head can still have started something.
+            found = self._processes(recorded)
+        if found:
+            raise RayUnavailable(
+                f"The local Ray cluster was to be ended; processes {[one.pid for one in found]} do not go.",
+                hint="Kill these processes, or wait for the disk they may be waiting for, then try again.",
+            )
+        (self._folder / "cluster.json").unlink(missing_ok=True)
+        return was_running
+
+    def _processes(self, recorded: tuple[ProcessId, ...]) -> list[ProcessId]:
+        """Return the live processes of this home's head, whoever of them is left.
+
+        Those that bear the mark, those of the record, and those of their sessions: the dashboard's parts
+        overwrite their environment with their title. Never a process of our own session.
+        """
+        known = {process.pid: process for process in recorded if process.is_alive}
+        pids = _all_pids()
+        proven = [pid for pid in pids if pid in known or _bears_mark(pid, str(self._home))]
+        sessions = {_session(pid) for pid in proven} - {_session(0), None}
+        return [
+            process
+            for pid in pids
+            if _session(pid) in sessions and (process := known.get(pid) or ProcessId.of(pid)) is not None
+        ]
+
+    @contextmanager
+    def _locked(self, notify: Notify) -> Iterator[None]:
+        """Hold the lock of this home's head; the kernel lets go of it when its holder dies."""
+        _own_privately(self._folder)
+        with open(self._folder / "lock", "wb") as file:
+            began = time.monotonic()
+            told = False
+            while not _try_lock(file):
+                if not told:
+                    notify("Another process is starting or stopping the local Ray cluster; waiting for it.")
+                    told = True
+                if time.monotonic() - began > _LOCK_SECONDS:
+                    raise RayUnavailable(
+                        f"Another process has held {self._folder / 'lock'} for {_LOCK_SECONDS:.0f} s.",
+                        hint="Find that process (`fuser` or `lsof` on the file), end it, then try again.",
+                    )
+                time.sleep(0.05)
+            yield
+
+
+def without_client_server(params: Any, is_head: bool) -> None:
+    """Take the Ray Client server out of a head that is about to start; `ray start` calls this."""
+    params.ray_client_server_port = None
+
+
+def temp_folder(home: Path) -> Path:
+    """Return where Ray keeps its files and sockets: in the home, or in a short path where that is too long."""
+    inside = home / "ray" / "t"
+    if len(os.fsencode(inside)) <= _TEMP_PATH_BYTES:
+        return inside
+    name = hashlib.sha256(os.fsencode(home) + b"%d" % os.getuid()).hexdigest()[:10]
+    outside = Path(tempfile.gettempdir()) / f"synapse-ray-{name}"
+    return outside if len(os.fsencode(outside)) <= _TEMP_PATH_BYTES else Path("/tmp") / outside.name
+
+
+def _command(temp: Path, num_cpus: int) -> list[str]:
+    """Every port is 0: the kernel chooses free ones as they are bound, so nothing can come first."""
+    return [
+        *(sys.executable, "-P", "-m", "ray.scripts.scripts", "start", "--head"),
+        *("--port=0", "--dashboard-port=0", "--dashboard-agent-listen-port=0"),
+        *("--min-worker-port=0", "--max-worker-port=0"),
+        # The Jobs API needs the dashboard.
+        *("--include-dashboard=true", "--dashboard-host=127.0.0.1"),
+        *(f"--num-cpus={num_cpus}", f"--object-store-memory={_OBJECT_STORE_BYTES}"),
+        *(f"--temp-dir={temp}", "--disable-usage-stats"),
+    ]
+
+
+def _own_privately(folder: Path) -> None:
+    """Make a folder that only this user can enter; Ray makes its own files there world-writable.
+
+    Raises RayUnavailable where somebody else was there first: below /tmp anyone can guess the name.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise RayUnavailable(
+            f"Ray's files belong in {folder}, which is a link or belongs to another user.",
+            hint=f"Remove {folder}, or set TMPDIR to a short folder of your own.",
+        )
+    folder.chmod(0o700)
+
+
+def _remove_sessions(temp: Path) -> None:
+    """Delete what earlier heads of this temp folder left: some 3 MB each, and the address of the last one."""
+    for entry in temp.iterdir():
+        if entry.is_symlink() or entry.name == "ray_current_cluster":
+            entry.unlink()
+        elif entry.name.startswith("session_"):
+            # What cannot be deleted costs disk, nothing else.
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _try_lock(file: Any) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _all_pids() -> list[int]:
+    if sys.platform == "linux":
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208  # twice as fast
+    shown = subprocess.run(["ps", "-axo", "pid="], capture_output=True, text=True, check=False)
+    return [int(line) for line in shown.stdout.split()]
+
+
+def _bears_mark(pid: int, home: str) -> bool:
+    """Tell whether a process inherited the mark of this home. Only Linux shows environments."""
+    with suppress(OSError):
+        return os.fsencode(f"{MARK}={home}") in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return False
+
+
+def _session(pid: int) -> int | None:
+    """Return the session of a process, None where it is gone. 0 is this process."""
+    with suppress(ProcessLookupError, PermissionError):
+        return os.getsid(pid)
+    return None
+
+
+def _named(processes: list[ProcessId], name: str) -> ProcessId:
+    """Return the process that runs a program of this name.
+
+    Raises RayUnavailable where it is not there: the head died as soon as it was started.
+    """
+    for process in processes:
+        shown = subprocess.run(
+            ["ps", "-o", "comm=", "-p", str(process.pid)], capture_output=True, text=True, check=False
+        )
+        if Path(shown.stdout.strip()).name == name:
+            return process
+    raise RayUnavailable(
+        f"A local Ray cluster was started and its process {name!r} is already gone.",
+        hint="Look for the reason (memory, disk) in the system's log, then try again.",
+    )
+
+
+def _tail(log: Path) -> str:
+    return _ANSI.sub("", log.read_text(errors="replace")).strip()[-1500:]
