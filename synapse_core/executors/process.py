@@ -7,12 +7,13 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 
 from synapse_core.environment import passed_environment
 from synapse_core.errors import InvalidRequest
 from synapse_core.executors.base import Liveness, Notify
 from synapse_core.processes import kill_descendants, kill_group
-from synapse_core.run_folder import Claim, RunFolder, RunRequest
+from synapse_core.run_folder import Claim, Exit, RunFolder, RunRequest
 from synapse_core.supervisor import GRACE_SECONDS
 
 # From a stop's kill to the supervisor's last word, on a machine that is busy.
@@ -51,15 +52,14 @@ class ProcessExecutor:
     def stop(self, folder: RunFolder, claim: Claim | None, force: bool) -> None:
         if claim is None or claim.supervisor is None:
             return  # not begun: the supervisor reads the request to stop before it does anything
-        patience = _CLEARING_SECONDS + (0 if force else GRACE_SECONDS)
-        deadline = time.monotonic() + patience
-        if not claim.supervisor.send(signal.SIGTERM):
-            self._stop_orphan(claim, force)
-            return
+        deadline = time.monotonic() + _CLEARING_SECONDS + (0 if force else GRACE_SECONDS)
+        claim.supervisor.send(signal.SIGTERM)
         while self.poll(folder, claim) is Liveness.ALIVE:
             if time.monotonic() > deadline:
                 claim.supervisor.send(signal.SIGKILL)
-                self._stop_orphan(claim, force=True)
+                force = True
+            if not claim.supervisor.is_alive:
+                self._stop_orphan(folder, folder.claimed() or claim, force)
                 return
             time.sleep(0.01)
 
@@ -78,7 +78,7 @@ class ProcessExecutor:
                     process.returncode = 0  # it outlives us; nobody here waits for it any more
             self._started.clear()
 
-    def _stop_orphan(self, claim: Claim, force: bool) -> None:
+    def _stop_orphan(self, folder: RunFolder, claim: Claim, force: bool) -> None:
         """Stop a worker whose supervisor is gone: the same, from here."""
         worker = claim.worker
         if worker is None or not worker.is_alive:
@@ -92,3 +92,4 @@ class ProcessExecutor:
         kill_group(worker.pid)
         while worker.is_alive:
             time.sleep(0.005)
+        folder.write_exit(Exit(datetime.now(UTC), signal="SIGKILL", cause="stopped"))

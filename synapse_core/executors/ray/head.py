@@ -47,9 +47,8 @@ _START_SECONDS = 120.0
 _LOCK_SECONDS = _START_SECONDS + 30.0
 _STOP_GRACE_SECONDS = 5.0
 _KILL_SECONDS = 10.0
-# The longest path that Ray's sockets leave of the 103 (macOS) or 107 (Linux) bytes of an AF_UNIX path:
-# "/session_2026-01-31_23-59-59_999999_4194304/sockets/dash_MetricsHead" takes 68.
-_TEMP_PATH_BYTES = 35
+# What "/session_2026-01-31_23-59-59_999999_4194304/sockets/dash_TaskEventsHead" leaves of an AF_UNIX path.
+_TEMP_PATH_BYTES = (107 if sys.platform == "linux" else 103) - 71
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -59,7 +58,6 @@ class HeadRecord(msgspec.Struct, frozen=True):
     address: str
     dashboard_url: str | None
     ray_version: str
-    python: str
     temp_dir: str
     token_path: str
     gcs: ProcessId
@@ -176,7 +174,6 @@ class LocalHead:
             address=address,
             dashboard_url=f"http://{answer.dashboard}" if answer.dashboard else None,
             ray_version=answer.ray_version,
-            python=sys.executable,
             temp_dir=str(temp),
             token_path=str(self.token_path),
             gcs=_named(processes, "gcs_server"),
@@ -374,15 +371,22 @@ def _named(processes: list[ProcessId], name: str) -> ProcessId:
     Raises RayUnavailable where it is not there: the head died as soon as it was started.
     """
     for process in processes:
-        shown = subprocess.run(
-            ["ps", "-o", "comm=", "-p", str(process.pid)], capture_output=True, text=True, check=False
-        )
-        if Path(shown.stdout.strip()).name == name:
+        if _program(process.pid) == name:
             return process
     raise RayUnavailable(
         f"A local Ray cluster was started and its process {name!r} is already gone.",
         hint="Look for the reason (memory, disk) in the system's log, then try again.",
     )
+
+
+def _program(pid: int) -> str | None:
+    """Return the name of the program that a process runs, None where it is gone."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            return Path(f"/proc/{pid}/comm").read_text().strip()
+        return None
+    shown = subprocess.run(["ps", "-o", "comm=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return Path(shown.stdout.strip()).name or None
 
 
 def _tail(log: Path) -> str:
