@@ -40,12 +40,13 @@ def reconcile(run: Run, folder: RunFolder, executor: Executor, submitter: Proces
 
 def ending_of(ending: Exit, folder: RunFolder) -> Failed | Stopped:
     """Return the terminal event that a worker which died did not write itself."""
-    asked_to_stop = folder.stop_requested() is not None
-    if ending.cause == "stopped" or (asked_to_stop and ending.signal in ("SIGTERM", "SIGKILL")):
+    # What died of a kill after somebody asked for a stop died of the stop.
+    was_killed = ending.signal in ("SIGTERM", "SIGKILL") or ending.cause == "worker_died"
+    if ending.cause == "stopped" or (was_killed and folder.stop_requested() is not None):
         return Stopped(
             at=ending.at,
             message="The run was stopped before it began."
-            if ending.signal is None and ending.code is None
+            if ending.signal is None and ending.code is None and ending.message is None
             else "The run did not end when it was asked to and was killed; its rollbacks may not have run.",
         )
     if ending.message is not None:

@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ DEFAULT_CPUS = 1.0
 # From a stop's kill to the engine's last word.
 _CLEARING_SECONDS = 4.0
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
+# The part of Ray's explanation that is about this worker; the rest lists what it might have been.
+_DETAIL = re.compile(r"[Ww]orker exit detail: ?(.*?\.)(?: |$)")
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,8 @@ class RayActorExecutor:
         self._lock = threading.Lock()
         self._own: Any = None
         self._idle: list[_Worker] = []
-        self._busy: dict[str, _Worker] = {}
+        self._is_closed = False
+        self._ends = ThreadPoolExecutor(1, "run-ended")
 
     # For scripts
 
@@ -164,6 +168,7 @@ class RayActorExecutor:
         """End idle workers; busy ones go on and end by themselves."""
         self.shutdown()
         with self._lock:
+            self._is_closed = True
             idle, self._idle = self._idle, []
         for worker in idle:
             self._end(worker)
@@ -173,22 +178,23 @@ class RayActorExecutor:
         worker = self._take(_key(request))
         environment = passed_environment(request.passed_names)
         reply = worker.handle.run.remote(str(folder.path), environment)
-        with self._lock:
-            self._busy[folder.run_id] = worker
 
         def ended(future: Any) -> None:
-            with self._lock:
-                self._busy.pop(folder.run_id, None)
+            """See to what the call's end asks for."""
             error = future.exception()
             if error is None:
                 self._give_back(worker)
             elif folder.claimed() is None and not is_retry and folder.stop_requested() is None:
                 # The idle worker ended between our taking it and its getting the run: nothing was begun.
-                self._begin(folder, request, notify, is_retry=True)
+                try:
+                    self._begin(folder, request, notify, is_retry=True)
+                except SynapseError as failure:
+                    folder.write_exit(Exit(datetime.now(UTC), cause=failure.code, message=failure.message))
             else:
                 folder.write_exit(_exit_of(error))
 
-        reply.future().add_done_callback(ended)
+        # Ray answers in a thread of its own, in which asking Ray for anything would wait for itself.
+        reply.future().add_done_callback(lambda future: self._ends.submit(ended, future))
         threading.Thread(
             target=self._tell_waiting, args=(folder, request.resources, notify), daemon=True
         ).start()
@@ -208,7 +214,10 @@ class RayActorExecutor:
 
     def _give_back(self, worker: _Worker) -> None:
         with self._lock:
-            self._idle.append(worker)
+            if not self._is_closed:
+                self._idle.append(worker)
+                return
+        self._end(worker)
 
     def _create(self, resources: Resources, name: str, *, detached: bool) -> Any:
         """Create a worker actor. A detached one outlives this process."""
@@ -264,7 +273,8 @@ class RayActorExecutor:
             return None
         for actor in found:
             if actor.state == "DEAD":
-                return _exit_told(str(actor.death_cause or ""))
+                cause = _ANSI.sub("", str(actor.death_cause or ""))
+                return _exit_told(cause, "oom_context" in cause)
         return None
 
     def _tell_waiting(self, folder: RunFolder, resources: Resources, notify: Notify) -> None:
@@ -327,22 +337,23 @@ def _plain(error: BaseException) -> str:
 
 def _exit_of(error: BaseException) -> Exit:
     """Return how a worker ended whose call Ray answered with an error."""
-    return _exit_told(f"{type(error).__name__}: {_plain(error)}")
+    return _exit_told(_plain(error), type(error).__name__ == "OutOfMemoryError")
 
 
-def _exit_told(words: str) -> Exit:
+def _exit_told(words: str, is_out_of_memory: bool) -> Exit:
     """Return an ending in Ray's own words; it does not tell signals or exit codes."""
-    if "OutOfMemory" in words or "OOM" in words:
+    if is_out_of_memory:
         return Exit(
             datetime.now(UTC),
             cause="out_of_memory",
             message="Ray killed the worker because the node ran out of memory.",
             hint="Work on smaller batches, or give the run more memory (resources.memory).",
         )
+    detail = _DETAIL.search(words)
     return Exit(
         datetime.now(UTC),
         cause="worker_died",
-        message="The worker process died before the action returned (os._exit, a crash in native code, or a "
-        f"kill). Ray says: {_ANSI.sub('', words)[:400]}",
+        message="The worker process died before the action returned: os._exit, a crash in native code, or a "
+        f"kill from outside. Ray says: {detail.group(1) if detail else words[:300]}",
         hint="Call get_run_logs to see its last words; a crash leaves the Python stack there.",
     )

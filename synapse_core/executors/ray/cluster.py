@@ -5,12 +5,13 @@ Importing this imports no ray (250 ms and 60 MB); `connect` does.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +19,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from synapse_core.errors import InvalidRequest, RayUnavailable
+from synapse_core.executors.base import Notify
 from synapse_core.executors.ray import gcs
 from synapse_core.executors.ray.head import LocalHead
 
@@ -103,7 +105,7 @@ class RayCluster:
             return ClusterStatus("unreachable", error.message, address, fix=error.hint)
         return _running(address, answer)
 
-    def connect(self, notify: Callable[[str], None] | None = None) -> ClusterStatus:
+    def connect(self, notify: Notify | None = None) -> ClusterStatus:
         """Connect this process to the cluster and return its status; start a local head where none runs.
 
         notify: told what is waited for, in the calling thread.
@@ -113,7 +115,7 @@ class RayCluster:
         """
         with _connection:
             _prepare_environment()
-            address = self._address or self._head.ensure(notify or _say_nothing).address
+            address = self._address or self._ensure_head(notify or _say_nothing)
             answer = self._ask(address, _CONNECT_SECONDS if self._address else _LOCAL_CONNECT_SECONDS)
             if _joined_node() not in answer.nodes:
                 _leave_dead(address)
@@ -139,6 +141,12 @@ class RayCluster:
             # Before the head ends: leaving a dead one takes seconds.
             self.disconnect()
             return self._head.stop()
+
+    def _ensure_head(self, notify: Notify) -> str:
+        """Return the address of the home's head, started where none runs."""
+        # 0.4 s that pass while a head starts; _join waits for it.
+        threading.Thread(target=importlib.import_module, args=("ray",), daemon=True).start()
+        return self._head.ensure(notify).address
 
     def _ask(self, address: str, seconds: float) -> gcs.GcsAnswer:
         """Return what the cluster says, which is then one that this process can use."""
@@ -230,10 +238,9 @@ def _use_token(token: str | None, path: Path | None) -> None:
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(path)
     # Ray reads both once, at its import, and `init` with a wrong one only fails after 20 s. It has no public
     # way to read them again.
-    from ray._raylet import AuthenticationTokenLoader, Config
-
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
+    raylet = importlib.import_module("ray._raylet")
+    raylet.Config.initialize("")
+    raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _joined_node() -> str | None:
@@ -286,7 +293,7 @@ def _leave() -> None:
 
 
 def _require_local_node(address: str, answer: gcs.GcsAnswer) -> None:
-    """Raise RayUnavailable where no node of the cluster is on this machine: `ray.init` waits for one for 60 s."""
+    """Raise RayUnavailable where this machine is no node of the cluster: `ray.init` would wait for 60 s."""
     if sys.platform == "linux" and not answer.nodes & _local_nodes():
         raise RayUnavailable(
             f"The Ray cluster at {address} has no node on this machine, and a program joins through one.",

@@ -117,8 +117,7 @@ def _failure(address: str, code: str, details: str, token: str | None, seconds: 
         reason = details.rpartition(": ")[2] or "no reason given"
         return RayUnavailable(
             f"Ray was asked for at {address}; nothing answers there ({reason}).",
-            hint="Check the address and that this cluster runs (`ray start --head` starts one on its machine), "
-            "or name no address to use a local cluster.",
+            hint="Check the address and that this cluster runs, or name no address to use a local cluster.",
         )
     return RayUnavailable(
         f"Ray was asked for at {address}; what answers there is not Ray's control service.",

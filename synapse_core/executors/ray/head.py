@@ -17,13 +17,12 @@ import os
 import re
 import secrets
 import shutil
-import signal
 import stat
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -32,21 +31,16 @@ import msgspec
 
 from synapse_core.environment import passed_environment
 from synapse_core.errors import RayUnavailable
+from synapse_core.executors.base import Notify
 from synapse_core.executors.ray import gcs
+from synapse_core.executors.ray.head_processes import MARK, end_processes, find_processes, program
 from synapse_core.processes import ProcessId
-
-Notify = Callable[[str], None]
-
-# Every process of a head inherits this variable; its value is the home.
-MARK = "SYNAPSE_RAY_HEAD"
 
 # What a worker may keep in shared memory at once; more is spilled to disk.
 _OBJECT_STORE_BYTES = 200_000_000
 # 5 to 9 s on an idle machine of two cores; Ray itself waits 30 s for each of its parts.
 _START_SECONDS = 120.0
 _LOCK_SECONDS = _START_SECONDS + 30.0
-_STOP_GRACE_SECONDS = 5.0
-_KILL_SECONDS = 10.0
 # What "/session_2026-01-31_23-59-59_999999_4194304/sockets/dash_TaskEventsHead" leaves of an AF_UNIX path.
 _TEMP_PATH_BYTES = (107 if sys.platform == "linux" else 103) - 71
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -112,8 +106,11 @@ class LocalHead:
         if not self._folder.is_dir():
             return False
         with self._locked(lambda _: None):
+            record = self.record()
             was_running = self._end()
-            shutil.rmtree(temp_folder(self._home), ignore_errors=True)
+            # The record first: whoever started the head may have had another TMPDIR.
+            temp = Path(record.temp_dir) if record else temp_folder(self._home)
+            shutil.rmtree(temp, ignore_errors=True)
         return was_running
 
     def _start(self, notify: Notify) -> HeadRecord:
@@ -122,7 +119,7 @@ class LocalHead:
         self._end()
         temp = temp_folder(self._home)
         _own_privately(temp)
-        _remove_sessions(temp)
+        _empty(temp)
         self._make_token()
         log = self._folder / "head.log"
         with open(log, "wb") as output:
@@ -132,7 +129,7 @@ class LocalHead:
                 stdout=output,
                 stderr=output,
                 cwd=self._folder,
-                env=self._environment(),
+                env=self._environment(temp),
                 start_new_session=True,
             )
         try:
@@ -169,7 +166,7 @@ class LocalHead:
         """Return the record of the head that has just been started."""
         address = (temp / "ray_current_cluster").read_text().strip()
         answer = gcs.ask(address, (self.token(),), 10.0)
-        processes = self._processes(())
+        processes = find_processes(self._home)
         return HeadRecord(
             address=address,
             dashboard_url=f"http://{answer.dashboard}" if answer.dashboard else None,
@@ -194,7 +191,7 @@ class LocalHead:
                 file.write(secrets.token_hex(32))
         self.token_path.chmod(0o600)
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, temp: Path) -> dict[str, str]:
         """Return what the head and all workers inherit.
 
         Nothing that is meant for drivers (a raylet would never give up), no RAY_ADDRESS, no secrets: a run
@@ -209,6 +206,8 @@ class LocalHead:
             **passed,
             MARK: str(self._home),
             "SYNAPSE_HOME": str(self._home),
+            # The dashboard's parts leave folders behind when they are killed.
+            "TMPDIR": str(temp),
             # On Linux too: without it Ray listens on every interface, whatever addresses it is given.
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
             "RAY_AUTH_MODE": "token",
@@ -226,42 +225,9 @@ class LocalHead:
     def _end(self) -> bool:
         """End every process of the head, and the record. Returns whether there was one."""
         record = self.record()
-        recorded = record.processes if record else ()
-        found = self._processes(recorded)
-        was_running = bool(found)
-        for process in found:
-            process.send(signal.SIGTERM)
-        began = time.monotonic()
-        while found and (passed := time.monotonic() - began) < _KILL_SECONDS:
-            if passed > _STOP_GRACE_SECONDS:
-                for process in found:
-                    process.send(signal.SIGKILL)
-            time.sleep(0.05)
-            # Again from the start: a dying head can still have started something.
-            found = self._processes(recorded)
-        if found:
-            raise RayUnavailable(
-                f"The local Ray cluster was to be ended; processes {[one.pid for one in found]} do not go.",
-                hint="Kill these processes, or wait for the disk they may be waiting for, then try again.",
-            )
+        was_running = end_processes(self._home, record.processes if record else ())
         (self._folder / "cluster.json").unlink(missing_ok=True)
         return was_running
-
-    def _processes(self, recorded: tuple[ProcessId, ...]) -> list[ProcessId]:
-        """Return the live processes of this home's head, whoever of them is left.
-
-        Those that bear the mark, those of the record, and those of their sessions: the dashboard's parts
-        overwrite their environment with their title. Never a process of our own session.
-        """
-        known = {process.pid: process for process in recorded if process.is_alive}
-        pids = _all_pids()
-        proven = [pid for pid in pids if pid in known or _bears_mark(pid, str(self._home))]
-        sessions = {_session(pid) for pid in proven} - {_session(0), None}
-        return [
-            process
-            for pid in pids
-            if _session(pid) in sessions and (process := known.get(pid) or ProcessId.of(pid)) is not None
-        ]
 
     @contextmanager
     def _locked(self, notify: Notify) -> Iterator[None]:
@@ -289,7 +255,7 @@ def without_client_server(params: Any, is_head: bool) -> None:
 
 
 def temp_folder(home: Path) -> Path:
-    """Return where Ray keeps its files and sockets: in the home, or in a short path where that is too long."""
+    """Return where Ray keeps its files and sockets: in the home, or elsewhere where that path is too long."""
     inside = home / "ray" / "t"
     if len(os.fsencode(inside)) <= _TEMP_PATH_BYTES:
         return inside
@@ -326,14 +292,14 @@ def _own_privately(folder: Path) -> None:
     folder.chmod(0o700)
 
 
-def _remove_sessions(temp: Path) -> None:
-    """Delete what earlier heads of this temp folder left: some 3 MB each, and the address of the last one."""
+def _empty(temp: Path) -> None:
+    """Delete what earlier heads left: sessions of some 3 MB each, the address of the last one, sockets."""
     for entry in temp.iterdir():
-        if entry.is_symlink() or entry.name == "ray_current_cluster":
-            entry.unlink()
-        elif entry.name.startswith("session_"):
+        if entry.is_dir() and not entry.is_symlink():
             # What cannot be deleted costs disk, nothing else.
             shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink()
 
 
 def _try_lock(file: Any) -> bool:
@@ -344,49 +310,18 @@ def _try_lock(file: Any) -> bool:
     return True
 
 
-def _all_pids() -> list[int]:
-    if sys.platform == "linux":
-        return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208  # twice as fast
-    shown = subprocess.run(["ps", "-axo", "pid="], capture_output=True, text=True, check=False)
-    return [int(line) for line in shown.stdout.split()]
-
-
-def _bears_mark(pid: int, home: str) -> bool:
-    """Tell whether a process inherited the mark of this home. Only Linux shows environments."""
-    with suppress(OSError):
-        return os.fsencode(f"{MARK}={home}") in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    return False
-
-
-def _session(pid: int) -> int | None:
-    """Return the session of a process, None where it is gone. 0 is this process."""
-    with suppress(ProcessLookupError, PermissionError):
-        return os.getsid(pid)
-    return None
-
-
 def _named(processes: list[ProcessId], name: str) -> ProcessId:
     """Return the process that runs a program of this name.
 
     Raises RayUnavailable where it is not there: the head died as soon as it was started.
     """
     for process in processes:
-        if _program(process.pid) == name:
+        if program(process.pid) == name:
             return process
     raise RayUnavailable(
         f"A local Ray cluster was started and its process {name!r} is already gone.",
         hint="Look for the reason (memory, disk) in the system's log, then try again.",
     )
-
-
-def _program(pid: int) -> str | None:
-    """Return the name of the program that a process runs, None where it is gone."""
-    if sys.platform == "linux":
-        with suppress(OSError):
-            return Path(f"/proc/{pid}/comm").read_text().strip()
-        return None
-    shown = subprocess.run(["ps", "-o", "comm=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return Path(shown.stdout.strip()).name or None
 
 
 def _tail(log: Path) -> str:

@@ -27,7 +27,8 @@ from synapse_core.run_folder import Claim, Exit, RunFolder
 from synapse_core.stop import StopSignal
 from synapse_core.worker import run_request, surroundings
 
-IDLE_SECONDS = 30.0
+# An idle worker holds its CPU, which a run of another server may be waiting for.
+IDLE_SECONDS = 10.0
 _LOOK_FOR_STOP_SECONDS = 0.1
 
 
