@@ -1,193 +1,184 @@
-"""`synapse-mcp`: the server, and the same runs, plugins and checks for people."""
+"""The commands of `synapse-mcp` for people: the same runs, plugins and checks as the tools."""
 
 from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-if TYPE_CHECKING:
-    from synapse_core.home import Home
-    from synapse_core.runs import Run
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from synapse_core.errors import InvalidRequest, SynapseError
+from synapse_core.home import Home
+from synapse_core.runs import Run
+from synapse_core.runs.request import make_request
+from synapse_mcp.demo import run_demo
+from synapse_mcp.records import run_record
+from synapse_mcp.settings import Settings
+from synapse_mcp.tools.status import status_of
+
+console = Console()
+app = typer.Typer(
+    name="synapse-mcp",
+    help="Build, run and ship machine-learning plugins. Without a command: serve MCP over stdio.",
+    pretty_exceptions_show_locals=False,
+)
+runs_app = typer.Typer(help="Look at recorded runs and stop them.", no_args_is_help=True)
+ray_app = typer.Typer(help="The Ray cluster of this home.", no_args_is_help=True)
+app.add_typer(runs_app, name="runs")
+app.add_typer(ray_app, name="ray")
+
+Plugins = Annotated[
+    list[str] | None, typer.Option("--plugins", metavar="DIR", help="A folder of plugins; may be repeated.")
+]
+RayAddress = Annotated[
+    str | None, typer.Option("--ray-address", metavar="HOST:PORT", help="A Ray cluster to use.")
+]
 
 
-def main() -> None:
-    """Serve where nothing else is asked for, else do what the command says."""
-    arguments = sys.argv[1:]
-    if not arguments or arguments[0] == "serve":
-        # The server claims its wire before anything heavy is imported; a command line needs none of it.
-        from synapse_mcp.__main__ import main as serve
+@contextmanager
+def opened(plugins: list[str] | None = None, ray_address: str | None = None) -> Iterator[Home]:
+    """Open the home; a foreseen failure becomes two lines and exit code 1."""
+    settings = Settings.make(plugins or (), ray_address)
+    home = Home(settings.home, settings.plugin_paths, settings.ray_address)
+    try:
+        yield home
+    except SynapseError as error:
+        console.print(f"[red]{error.code}[/red]: {error.message}", highlight=False)
+        if error.hint:
+            console.print(f"[dim]{error.hint}[/dim]", highlight=False)
+        raise typer.Exit(1) from None
+    finally:
+        home.close()
 
-        sys.exit(serve(arguments[1:]))
-    _commands()()
+
+@app.command()
+def serve(plugins: Plugins = None, ray_address: RayAddress = None) -> None:
+    """Serve MCP over standard input and output; the same as no command at all."""
 
 
-def _commands() -> Any:
-    import typer  # the server does without it
-    from rich.console import Console
+@app.command()
+def demo() -> None:
+    """Start the server, train a classifier on Ray through it, and watch it learn."""
+    raise typer.Exit(run_demo(console))
 
-    from synapse_core.errors import SynapseError
-    from synapse_mcp import demo as demonstration
-    from synapse_mcp.settings import Settings
 
-    console = Console()
-    app = typer.Typer(
-        name="synapse-mcp",
-        help="Build, run and ship machine-learning plugins. Without a command: serve MCP over stdio.",
-        no_args_is_help=False,
-        pretty_exceptions_show_locals=False,
-    )
-    runs_app = typer.Typer(help="Look at recorded runs and stop them.", no_args_is_help=True)
-    ray_app = typer.Typer(help="The local Ray cluster of this home.", no_args_is_help=True)
-    app.add_typer(runs_app, name="runs")
-    app.add_typer(ray_app, name="ray")
-    plugins_option = typer.Option("--plugins", metavar="DIR", help="A folder of plugins; may be repeated.")
-    ray_option = typer.Option("--ray-address", metavar="HOST:PORT", help="A Ray cluster to use.")
-    Plugins = Annotated[list[str] | None, plugins_option]  # noqa: N806  # types, built with the options
-    RayAddress = Annotated[str | None, ray_option]  # noqa: N806
+@app.command()
+def doctor(plugins: Plugins = None, ray_address: RayAddress = None) -> None:
+    """Check that everything a run needs is there; exit code 1 where something is not."""
+    settings = Settings.make(plugins or (), ray_address)
+    with opened(plugins, ray_address) as home:
+        status = status_of(home, settings)
+    console.print(f"synapse-mcp {status.version}, home {status.home}", highlight=False)
+    console.print(f"plugins: {status.plugins} on {', '.join(status.plugin_paths)}", highlight=False)
+    console.print(f"ray: {status.ray.state}. {status.ray.message}", highlight=False)
+    console.print(f"runs: {status.runs['active']} active", highlight=False)
+    for problem in status.problems:
+        console.print(f"[red]{problem.code}[/red]: {problem.message}", highlight=False)
+        console.print(f"  fix: {problem.fix}", highlight=False)
+    if status.ok:
+        console.print("[green]Everything is in order.[/green]")
+    raise typer.Exit(0 if status.ok else 1)
 
-    @contextmanager
-    def opened(plugins: list[str] | None = None, ray_address: str | None = None) -> Iterator[Home]:
-        """Open the home; a foreseen failure becomes two lines and exit code 1."""
-        from synapse_core.home import Home
 
-        settings = Settings.make(plugins or (), ray_address)
-        home = Home(settings.home, settings.plugin_paths, settings.ray_address)
+@app.command()
+def run(
+    plugin: str,
+    action: str,
+    param: Annotated[
+        list[str] | None, typer.Option("--param", "-p", metavar="KEY=VALUE", help="May be repeated.")
+    ] = None,
+    mode: Annotated[str, typer.Option(help="auto, local (process) or task (Ray).")] = "auto",
+    plugins: Plugins = None,
+    ray_address: RayAddress = None,
+) -> None:
+    """Run an action and watch it. Ctrl-C leaves it running."""
+    with opened(plugins, ray_address) as home:
+        params = parse_params(param or [])
+        request = make_request(home.registry, plugin, action, params, mode=mode, modes=home.runs.modes)
+        submitted, _ = home.runs.submit(request)
+        console.print(f"run {submitted.run_id}", highlight=False)
         try:
-            yield home
-        except SynapseError as error:
-            console.print(f"[red]{error.code}[/red]: {error.message}", highlight=False)
-            if error.hint:
-                console.print(f"[dim]{error.hint}[/dim]", highlight=False)
-            raise typer.Exit(1) from None
-        finally:
-            home.close()
-
-    @app.command()
-    def serve() -> None:
-        """Serve MCP over standard input and output."""
-
-    @app.command()
-    def demo() -> None:
-        """Start the server, train a classifier on Ray through it, and watch it learn."""
-        raise typer.Exit(demonstration.run_demo(console))
-
-    @app.command()
-    def doctor(plugins: Plugins = None, ray_address: RayAddress = None) -> None:
-        """Check that everything a run needs is there; exit code 1 where something is not."""
-        from synapse_mcp.tools.status import status_of
-
-        settings = Settings.make(plugins or (), ray_address)
-        with opened(plugins, ray_address) as home:
-            status = status_of(home, settings)
-        console.print(f"synapse-mcp {status.version}, home {status.home}", highlight=False)
-        console.print(f"plugins: {status.plugins} on {', '.join(status.plugin_paths)}", highlight=False)
-        console.print(f"ray: {status.ray.state}. {status.ray.message}", highlight=False)
-        console.print(f"runs: {status.runs['active']} active", highlight=False)
-        for problem in status.problems:
-            console.print(f"[red]{problem.code}[/red]: {problem.message}", highlight=False)
-            console.print(f"  fix: {problem.fix}", highlight=False)
-        if status.ok:
-            console.print("[green]Everything is in order.[/green]")
-        raise typer.Exit(0 if status.ok else 1)
-
-    @app.command()
-    def run(
-        plugin: str,
-        action: str,
-        param: Annotated[
-            list[str] | None, typer.Option("--param", "-p", metavar="KEY=VALUE", help="May be repeated.")
-        ] = None,
-        mode: Annotated[str, typer.Option(help="auto, local (process) or task (Ray).")] = "auto",
-        plugins: Plugins = None,
-        ray_address: RayAddress = None,
-    ) -> None:
-        """Run an action and watch it. Ctrl-C leaves it running."""
-        from synapse_core.runs.request import make_request
-
-        with opened(plugins, ray_address) as home:
-            params = parse_params(param or [])
-            request = make_request(home.registry, plugin, action, params, mode=mode, modes=home.runs.modes)
-            submitted, _ = home.runs.submit(request)
-            console.print(f"run {submitted.run_id}", highlight=False)
-            try:
-                ended = _watch(home, submitted.run_id, console)
-            except KeyboardInterrupt:
-                console.print(
-                    f"It goes on. synapse-mcp runs show {submitted.run_id}; runs stop {submitted.run_id}"
-                )
-                raise typer.Exit(130) from None
-            raise typer.Exit(_tell_end(ended, console))
-
-    @runs_app.command("list")
-    def list_runs(
-        state: Annotated[str | None, typer.Option(help="active, succeeded, failed, …")] = None,
-        limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
-    ) -> None:
-        """List runs, the newest first."""
-        from rich.table import Table
-
-        with opened() as home:
-            found, _ = home.runs.list(state=state, limit=limit)
-        table = Table("run", "state", "plugin/action", "mode", "done", "started", box=None)
-        for each in found:
-            table.add_row(
-                each.run_id,
-                each.state.value,
-                f"{each.plugin}/{each.action}",
-                each.mode,
-                f"{each.progress.fraction:.0%}",
-                each.created.astimezone().strftime("%d %b %H:%M:%S"),
+            ended = _watch(home, submitted.run_id, console)
+        except KeyboardInterrupt:
+            console.print(
+                f"It goes on. synapse-mcp runs show {submitted.run_id}; runs stop {submitted.run_id}"
             )
-        console.print(table)
+            raise typer.Exit(130) from None
+        raise typer.Exit(_tell_end(ended, console))
 
-    @runs_app.command("show")
-    def show_run(run_id: str) -> None:
-        """Show a run as JSON."""
-        import msgspec
 
-        from synapse_mcp.records import run_record
+@runs_app.command("list")
+def list_runs(
+    state: Annotated[str | None, typer.Option(help="active, succeeded, failed, …")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
+) -> None:
+    """List runs, the newest first."""
+    with opened() as home:
+        found, _ = home.runs.list(state=state, limit=limit)
+    table = Table("run", "state", "plugin/action", "mode", "done", "started", box=None)
+    for each in found:
+        table.add_row(
+            each.run_id,
+            each.state.value,
+            f"{each.plugin}/{each.action}",
+            each.mode,
+            f"{each.progress.fraction:.0%}",
+            each.created.astimezone().strftime("%d %b %H:%M:%S"),
+        )
+    console.print(table)
 
-        with opened() as home:
-            record = run_record(home.runs.get(run_id), home.runs)
-        console.print_json(msgspec.json.encode(record).decode())
 
-    @runs_app.command("logs")
-    def run_logs(
-        run_id: str,
-        tail: Annotated[int, typer.Option(min=1, max=100_000)] = 100,
-        grep: Annotated[str | None, typer.Option(help="A regular expression.")] = None,
-    ) -> None:
-        """Print the end of a run's log."""
-        with opened() as home:
-            page = home.runs.log(run_id, tail=tail, grep=grep, most_chars=10_000_000)
-        sys.stdout.write("".join(f"{line}\n" for line in page.lines))
+@runs_app.command("show")
+def show_run(run_id: str) -> None:
+    """Show a run as JSON."""
+    with opened() as home:
+        record = run_record(home.runs.get(run_id), home.runs)
+    console.print_json(msgspec.json.encode(record).decode())
 
-    @runs_app.command("stop")
-    def stop_run(run_id: str, force: bool = False) -> None:
-        """Stop a run; its rollbacks run first unless forced."""
-        with opened() as home:
-            ended = home.runs.stop(run_id, force)
-        console.print(f"{ended.run_id} {ended.state.value}", highlight=False)
 
-    @ray_app.command("status")
-    def ray_status(ray_address: RayAddress = None) -> None:
-        """Tell whether the cluster runs, and what it has."""
-        with opened(ray_address=ray_address) as home:
-            status = home.cluster.status()
-        console.print(f"{status.state}: {status.message}", highlight=False)
-        raise typer.Exit(1 if status.state == "unreachable" else 0)
+@runs_app.command("logs")
+def run_logs(
+    run_id: str,
+    tail: Annotated[int, typer.Option(min=1, max=100_000)] = 100,
+    grep: Annotated[str | None, typer.Option(help="A regular expression.")] = None,
+) -> None:
+    """Print the end of a run's log."""
+    with opened() as home:
+        page = home.runs.log(run_id, tail=tail, grep=grep, most_chars=10_000_000)
+    sys.stdout.write("".join(f"{line}\n" for line in page.lines))
 
-    @ray_app.command("stop")
-    def ray_stop() -> None:
-        """Stop this home's local cluster, and every run on it."""
-        with opened() as home:
-            console.print("stopped" if home.cluster.stop() else "no local cluster was running")
 
-    return app
+@runs_app.command("stop")
+def stop_run(run_id: str, force: bool = False) -> None:
+    """Stop a run; its rollbacks run first unless forced."""
+    with opened() as home:
+        ended = home.runs.stop(run_id, force)
+    console.print(f"{ended.run_id} {ended.state.value}", highlight=False)
+
+
+@ray_app.command("status")
+def ray_status(ray_address: RayAddress = None) -> None:
+    """Tell whether the cluster runs, and what it has."""
+    with opened(ray_address=ray_address) as home:
+        status = home.cluster.status()
+    console.print(f"{status.state}: {status.message}", highlight=False)
+    raise typer.Exit(1 if status.state == "unreachable" else 0)
+
+
+@ray_app.command("stop")
+def ray_stop() -> None:
+    """Stop this home's local cluster, and every run on it."""
+    with opened() as home:
+        console.print("stopped" if home.cluster.stop() else "no local cluster was running")
 
 
 def parse_params(pairs: list[str]) -> dict[str, Any]:
@@ -195,8 +186,6 @@ def parse_params(pairs: list[str]) -> dict[str, Any]:
 
     Raises InvalidRequest for an entry without '='.
     """
-    from synapse_core.errors import InvalidRequest
-
     params: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
@@ -211,10 +200,6 @@ def parse_params(pairs: list[str]) -> dict[str, Any]:
 
 def _watch(home: Home, run_id: str, console: Any) -> Run:
     """Have the run begun, draw its progress, and return it ended."""
-    import threading
-
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
     starting = threading.Thread(target=home.runs.start, args=(run_id,), daemon=True)
     starting.start()
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))

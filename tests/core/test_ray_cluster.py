@@ -167,7 +167,7 @@ class HttpPage(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *words: Any) -> None:
         pass
 
 
@@ -254,7 +254,7 @@ def test_the_head_listens_on_loopback_only(running: Path) -> None:
     for process in find_processes(running, record_of(running).processes):
         for entry in Path(f"/proc/{process.pid}/fd").iterdir():
             with contextlib.suppress(FileNotFoundError):
-                inodes.add(os.readlink(entry).removeprefix("socket:[").removesuffix("]"))
+                inodes.add(str(entry.readlink()).removeprefix("socket:[").removesuffix("]"))
     listening = [
         fields[1].rpartition(":")[0]
         for table in ("/proc/net/tcp", "/proc/net/tcp6")
@@ -282,7 +282,7 @@ def test_the_head_wants_a_token_that_only_its_owner_can_read(running: Path) -> N
     token = running / "ray" / "token"
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
     assert stat.S_IMODE(token.parent.stat().st_mode) == 0o700
-    assert stat.S_IMODE(Path(record_of(running).temp_dir).stat().st_mode) == 0o700
+    assert stat.S_IMODE(Path(record_of(running).temp_dir).parent.stat().st_mode) == 0o700
     assert [get(None), get("wrong"), get(token.read_text())] == [401, 403, 200]
 
 
@@ -382,6 +382,6 @@ def test_a_stopped_head_leaves_nothing_behind(running: Path) -> None:
 
     assert find_processes(running, record.processes) == []
     assert not any(process.is_alive for process in record.processes)
-    assert not Path(record.temp_dir).exists()
+    assert not Path(record.temp_dir).parent.exists()
     assert RayCluster(running).status().state == "not_started"
     assert RayCluster(running).stop() is False

@@ -144,9 +144,12 @@ class RayCluster:
 
     def _ensure_head(self, notify: Notify) -> str:
         """Return the address of the home's head, started where none runs."""
-        # 0.4 s that pass while a head starts; _join waits for it.
-        threading.Thread(target=importlib.import_module, args=("ray",), daemon=True).start()
-        return self._head.ensure(notify).address
+        # 0.4 s that pass while a head starts.
+        importing = threading.Thread(target=importlib.import_module, args=("ray",), daemon=True)
+        importing.start()
+        head = self._head.ensure(notify)
+        importing.join()
+        return head.address
 
     def _ask(self, address: str, seconds: float) -> gcs.GcsAnswer:
         """Return what the cluster says, which is then one that this process can use."""
@@ -245,14 +248,20 @@ def _use_token(token: str | None, path: Path | None) -> None:
 
 def _joined_node() -> str | None:
     """Return the id of the node through which this process is connected, None where it is not."""
-    # Asking must not import ray.
-    ray = sys.modules.get("ray")
-    return ray.get_runtime_context().get_node_id() if ray is not None and ray.is_initialized() else None
+    if "ray" not in sys.modules:
+        return None  # asking must not import it
+    import ray  # waits for a thread that is just importing it
+
+    return ray.get_runtime_context().get_node_id() if ray.is_initialized() else None
 
 
 def _joined_address() -> str | None:
-    ray = sys.modules.get("ray")
-    return ray.get_runtime_context().gcs_address if ray is not None and ray.is_initialized() else None
+    """Return the address of the cluster that this process is connected to, None where it is not."""
+    if "ray" not in sys.modules:
+        return None
+    import ray  # waits for a thread that is just importing it
+
+    return ray.get_runtime_context().gcs_address if ray.is_initialized() else None
 
 
 def _leave_dead(address: str) -> None:

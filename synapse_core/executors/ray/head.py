@@ -110,7 +110,7 @@ class LocalHead:
             was_running = self._end()
             # The record first: whoever started the head may have had another TMPDIR.
             temp = Path(record.temp_dir) if record else temp_folder(self._home)
-            shutil.rmtree(temp, ignore_errors=True)
+            shutil.rmtree(temp if temp.parent == self._folder else temp.parent, ignore_errors=True)
         return was_running
 
     def _start(self, notify: Notify) -> HeadRecord:
@@ -118,7 +118,8 @@ class LocalHead:
         began = time.monotonic()
         self._end()
         temp = temp_folder(self._home)
-        _own_privately(temp)
+        _own_privately(temp.parent)
+        temp.mkdir(exist_ok=True)
         _empty(temp)
         self._make_token()
         log = self._folder / "head.log"
@@ -255,13 +256,16 @@ def without_client_server(params: Any, is_head: bool) -> None:
 
 
 def temp_folder(home: Path) -> Path:
-    """Return where Ray keeps its files and sockets: in the home, or elsewhere where that path is too long."""
+    """Return where Ray keeps its files and sockets: in the home, or elsewhere where that path is too long.
+
+    The folder above it is private, because Ray opens the folder itself to everybody.
+    """
     inside = home / "ray" / "t"
     if len(os.fsencode(inside)) <= _TEMP_PATH_BYTES:
         return inside
     name = hashlib.sha256(os.fsencode(home) + b"%d" % os.getuid()).hexdigest()[:10]
-    outside = Path(tempfile.gettempdir()) / f"synapse-ray-{name}"
-    return outside if len(os.fsencode(outside)) <= _TEMP_PATH_BYTES else Path("/tmp") / outside.name
+    outside = Path(tempfile.gettempdir(), f"synapse-ray-{name}", "t")
+    return outside if len(os.fsencode(outside)) <= _TEMP_PATH_BYTES else Path("/tmp", *outside.parts[-2:])
 
 
 def _command(temp: Path, num_cpus: int) -> list[str]:
@@ -278,7 +282,7 @@ def _command(temp: Path, num_cpus: int) -> list[str]:
 
 
 def _own_privately(folder: Path) -> None:
-    """Make a folder that only this user can enter; Ray makes its own files there world-writable.
+    """Make a folder that only this user can enter.
 
     Raises RayUnavailable where somebody else was there first: below /tmp anyone can guess the name.
     """

@@ -29,7 +29,7 @@ _IS_LINUX = sys.platform == "linux"
 
 
 def find_processes(home: Path, recorded: Sequence[ProcessId] = ()) -> list[ProcessId]:
-    """Return the live processes of this home's head, whoever is left of them; never one of our own session."""
+    """Return the live processes of this home's head, whoever is left; never one of our own session."""
     known = {process.pid: process for process in recorded if process.is_alive}
     pids = _all_pids()
     proven = [pid for pid in pids if pid in known or _bears_mark(pid, home)]
