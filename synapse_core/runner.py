@@ -13,6 +13,7 @@ from synapse_core.environment import default_home
 from synapse_core.errors import PluginNotFound, RunFailed
 from synapse_core.executors import LocalExecutor
 from synapse_core.home import Home
+from synapse_core.registry import Registry
 from synapse_core.runs.request import make_request
 from synapse_core.runs.run import Run
 
@@ -82,13 +83,16 @@ def result_of(run: Run) -> Any:
 
 
 def _discover(plugin: str | Path) -> PluginDiscovery:
-    path = Path(plugin)
-    if path.exists():
-        return PluginDiscovery.from_path(path)
-    for folder in os.environ.get("SYNAPSE_PLUGIN_PATHS", "").split(os.pathsep):
-        if folder and (Path(folder) / str(plugin) / "config.yaml").is_file():
-            return PluginDiscovery.from_path(Path(folder) / str(plugin))
+    """Return a plugin given as a folder, as a code on the search paths, or as a module's name."""
+    if Path(plugin).exists():
+        return PluginDiscovery.from_path(plugin)
+    named = os.environ.get("SYNAPSE_PLUGIN_PATHS", "").split(os.pathsep)
+    home = default_home()
+    registry = Registry([*(Path(path) for path in named if path), home / "plugins"], home / "cache")
+    known = {found.code: found.root for found in registry.plugins()}
+    if str(plugin) in known:
+        return PluginDiscovery.from_path(known[str(plugin)])
     try:
         return PluginDiscovery.from_module(str(plugin))
     except ModuleNotFoundError as error:
-        raise PluginNotFound(str(plugin), []) from error
+        raise PluginNotFound(str(plugin), list(known)) from error

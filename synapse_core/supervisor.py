@@ -37,7 +37,7 @@ def main(path: str) -> int:
     with suppress(ProcessLookupError, PermissionError):
         os.setpgid(worker, worker)
     adopt_orphans()
-    status, is_forced = _wait(folder, worker, wakeups)
+    status, killed_for = _wait(folder, worker, wakeups)
     _clear_away(worker)
     code = os.waitstatus_to_exitcode(status)
     folder.write_exit(
@@ -45,7 +45,7 @@ def main(path: str) -> int:
             datetime.now(UTC),
             code=code if code >= 0 else None,
             signal=signal.Signals(-code).name if code < 0 else None,
-            cause="stopped" if is_forced else None,
+            cause=killed_for,
         )
     )
     return 0
@@ -75,28 +75,34 @@ def _watch_signals() -> int:
     return reading
 
 
-def _wait(folder: RunFolder, worker: int, wakeups: int) -> tuple[int, bool]:
-    """Return the worker's status and whether it had to be killed to stop it."""
+def _wait(folder: RunFolder, worker: int, wakeups: int) -> tuple[int, str | None]:
+    """Return the worker's status, and why it had to be killed ('stopped', 'timeout') where it had to be."""
+    request = folder.request()
+    limit = None if request is None else request.timeout_seconds
+    ask_at = None if limit is None else time.monotonic() + limit
     kill_at: float | None = None
-    is_forced = False
+    asked_for: str | None = None
+    killed_for: str | None = None
     while True:
         ended, status = os.waitpid(worker, os.WNOHANG)
         if ended:
-            return status, is_forced
-        timeout = None if kill_at is None else max(0.0, kill_at - time.monotonic())
-        if select.select([wakeups], [], [], timeout)[0]:
-            signals = os.read(wakeups, 64)
-            if {signal.SIGTERM, signal.SIGINT} & set(signals):
-                request = folder.stop_requested()
-                if kill_at is None:
-                    os.kill(worker, signal.SIGTERM)
-                    kill_at = time.monotonic() + GRACE_SECONDS
-                if request is not None and request.force:
-                    kill_at = time.monotonic()
-        if kill_at is not None and time.monotonic() >= kill_at:
-            is_forced = True
+            return status, killed_for
+        dues = [due for due in (ask_at, kill_at) if due is not None]
+        timeout = max(0.0, min(dues) - time.monotonic()) if dues else None
+        is_woken = bool(select.select([wakeups], [], [], timeout)[0])
+        signals = set(os.read(wakeups, 64)) if is_woken else set()
+        now = time.monotonic()
+        is_stop = bool({signal.SIGTERM, signal.SIGINT} & signals)
+        is_late = ask_at is not None and now >= ask_at
+        if (is_stop or is_late) and asked_for is None:
+            asked_for = "stopped" if is_stop else "timeout"
+            os.kill(worker, signal.SIGTERM)
+            ask_at, kill_at = None, now + GRACE_SECONDS
+        if is_stop and (stop := folder.stop_requested()) is not None and stop.force:
+            kill_at = now
+        if kill_at is not None and now >= kill_at:
+            killed_for, kill_at = asked_for, None
             kill_group(worker)
-            kill_at = None
 
 
 def _clear_away(worker: int) -> None:

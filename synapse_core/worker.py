@@ -59,7 +59,9 @@ def run_request(folder: RunFolder, request: RunRequest, stop: StopSignal) -> Any
         with stop.armed():
             ending = _succeed(request, context)
     except RunStopped:
-        ending = Stopped()
+        # The supervisor asks for both; who asks for a stop writes it down first.
+        is_late = request.timeout_seconds is not None and folder.stop_requested() is None
+        ending = timed_out(request) if is_late else Stopped()
     except BaseException as error:  # noqa: BLE001  # the worker body: every failure becomes a terminal event
         # Foreign code can raise anything, SystemExit and KeyboardInterrupt among it.
         traceback.print_exc()
@@ -112,6 +114,15 @@ def surroundings(
         os.chdir(directory)
         os.environ.clear()
         os.environ.update(environment)
+
+
+def timed_out(request: RunRequest) -> Failed:
+    """Return the terminal event of a run that took longer than it may."""
+    return Failed(
+        code="timeout",
+        message=f"The run took longer than its limit of {request.timeout_seconds:g} s and was stopped.",
+        hint="Raise timeout_seconds of the action in config.yaml, or give it less to do.",
+    )
 
 
 def failure_of(error: BaseException, root: Path, plugin: str) -> Failed:

@@ -41,6 +41,8 @@ class App:
                 from synapse_core.home import Home  # 0.3 s that a client which only lists tools need not wait
 
                 self._home = Home(self.settings.home, self.settings.plugin_paths, self.settings.ray_address)
+                # Runs that ended while no server looked are brought up to date, whoever asks first.
+                self._starts.submit(self._home.runs.reconcile_all)
             return self._home
 
     async def call(self, work: Callable[[Home], T]) -> T:

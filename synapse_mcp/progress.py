@@ -37,12 +37,16 @@ class ProgressReporter:
     async def open(cls, context: Context[App, Any]) -> AsyncIterator[ProgressReporter]:
         """Report while the block runs; what was held back is sent at its end."""
         reporter = cls(context)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(reporter._keep_talking)
-            try:
-                yield reporter
-            finally:
-                tasks.cancel_scope.cancel()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(reporter._keep_talking)
+                try:
+                    yield reporter
+                finally:
+                    tasks.cancel_scope.cancel()
+        except ExceptionGroup as group:
+            # The group is ours, not the caller's: what the block raised is raised as it was.
+            raise group.exceptions[0] from None
         await reporter._last_word()
 
     async def report(self, run: Run) -> None:

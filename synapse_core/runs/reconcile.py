@@ -49,6 +49,13 @@ def ending_of(ending: Exit, folder: RunFolder) -> Failed | Stopped:
             if ending.signal is None and ending.code is None and ending.message is None
             else "The run did not end when it was asked to and was killed; its rollbacks may not have run.",
         )
+    if ending.cause == "timeout":
+        return Failed(
+            at=ending.at,
+            code="timeout",
+            message="The run took longer than its time limit, did not end when it was asked to, and was killed.",
+            hint="Raise timeout_seconds of the action in config.yaml, or give it less to do.",
+        )
     if ending.message is not None:
         return Failed(
             at=ending.at, code=ending.cause or "worker_died", message=ending.message, hint=ending.hint

@@ -6,10 +6,12 @@ import os
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from synapse_core.enums import RunState
 from synapse_core.events import RunStarted, Succeeded, is_terminal
+from synapse_core.runs.request import make_request
 from tests_support import pid_is_alive
 
 CRASHES = {
@@ -140,9 +142,21 @@ def test_a_forced_stop_kills_at_once(lab, tmp_path):
     assert time.monotonic() - begun < 5.0
 
 
-def test_a_run_that_was_stopped_before_it_began_never_runs(lab, tmp_path):
-    from synapse_core.runs.request import make_request
+@pytest.mark.parametrize("way", ["sleep", "ignore_stop"])
+def test_a_run_that_takes_longer_than_its_limit_is_ended_like_a_stop_and_told_as_timeout(lab, way, tmp_path):
+    params = {"way": way, "marker": str(tmp_path)}
+    request = make_request(lab.registry, "hello", "misbehave", params, mode=lab.mode, modes=lab.runs.modes)
+    run, _ = lab.runs.submit(msgspec.structs.replace(request, timeout_seconds=0.5))
+    lab.runs.start(run.run_id)
 
+    ended = lab.runs.wait(run.run_id, 60)
+
+    assert ended.state is RunState.FAILED
+    assert ended.failure.code == "timeout"
+    assert (tmp_path / "rolled_back").exists() == (way == "sleep")
+
+
+def test_a_run_that_was_stopped_before_it_began_never_runs(lab, tmp_path):
     params = {"way": "sleep", "marker": str(tmp_path)}
     request = make_request(lab.registry, "hello", "misbehave", params, mode=lab.mode, modes=lab.runs.modes)
     run, _ = lab.runs.submit(request)

@@ -23,13 +23,16 @@ from synapse_core.events import Succeeded
 from synapse_core.executors.local import run_action_class
 from synapse_core.loggers import ConsoleLogger
 from synapse_core.processes import ProcessId, kill_descendants
-from synapse_core.run_folder import Claim, Exit, RunFolder
+from synapse_core.run_folder import Claim, Exit, RunFolder, RunRequest
 from synapse_core.stop import StopSignal
+from synapse_core.supervisor import GRACE_SECONDS
 from synapse_core.worker import run_request, surroundings
 
 # An idle worker holds its CPU, which a run of another server may be waiting for.
 IDLE_SECONDS = 10.0
 _LOOK_FOR_STOP_SECONDS = 0.1
+# A stopping server kills a worker that does not end; should that server die, the worker does it itself.
+_SERVER_FIRST_SECONDS = 1.0
 
 
 class TaskWorker:
@@ -50,7 +53,7 @@ class TaskWorker:
         stop = StopSignal()
         request = folder.request()
         assert request is not None, "the submitter wrote it before it asked"
-        with _output_to(folder.output), _stoppable(folder, stop), surroundings(folder, request, environment):
+        with _output_to(folder.output), _stoppable(folder, request, stop), surroundings(folder, request, environment):
             ending = run_request(folder, request, stop)
         kill_descendants(os.getpid())
         folder.write_exit(Exit(datetime.now(UTC), code=0 if isinstance(ending, Succeeded) else 1))
@@ -121,22 +124,32 @@ def _text(descriptor: int) -> TextIOWrapper:
 
 
 @contextmanager
-def _stoppable(folder: RunFolder, stop: StopSignal) -> Iterator[None]:
-    """Deliver a request to stop that is written into the folder, whichever server wrote it."""
+def _stoppable(folder: RunFolder, request: RunRequest, stop: StopSignal) -> Iterator[None]:
+    """Ask the work to end when a stop is written into the folder, by whichever server, or its time is up."""
     ended = threading.Event()
     before = signal.getsignal(signal.SIGTERM)
+    deadline = None if request.timeout_seconds is None else time.monotonic() + request.timeout_seconds
+
+    def end_cause() -> str | None:
+        if folder.stop_requested() is not None:
+            return "stopped"
+        return "timeout" if deadline is not None and time.monotonic() >= deadline else None
 
     def on_sigterm(number: int, frame: Any) -> None:
-        if folder.stop_requested() is not None:
+        if end_cause() is not None:
             stop.request()
         elif callable(before):
             before(number, frame)
 
     def look() -> None:
         while not ended.wait(_LOOK_FOR_STOP_SECONDS):
-            if folder.stop_requested() is not None:
+            if (cause := end_cause()) is not None:
                 # A signal, not a flag: it also ends a sleep or a read in the main thread.
                 os.kill(os.getpid(), signal.SIGTERM)
+                if not ended.wait(GRACE_SECONDS + _SERVER_FIRST_SECONDS):
+                    folder.write_exit(Exit(datetime.now(UTC), signal="SIGKILL", cause=cause))
+                    kill_descendants(os.getpid())
+                    os.kill(os.getpid(), signal.SIGKILL)
                 return
 
     signal.signal(signal.SIGTERM, on_sigterm)
