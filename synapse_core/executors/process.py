@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from synapse_core.environment import passed_environment
 from synapse_core.errors import InvalidRequest
 from synapse_core.executors.base import Liveness, Notify
-from synapse_core.processes import kill_descendants, kill_group
+from synapse_core.processes import ProcessId, kill_descendants, kill_group
 from synapse_core.run_folder import Claim, Exit, RunFolder, RunRequest
 from synapse_core.supervisor import GRACE_SECONDS
 
@@ -85,11 +85,14 @@ class ProcessExecutor:
             return
         if not force:
             worker.send(signal.SIGTERM)
-            deadline = time.monotonic() + GRACE_SECONDS
-            while worker.is_alive and time.monotonic() < deadline:
-                time.sleep(0.01)
+            _wait_until_gone(worker, GRACE_SECONDS)
         kill_descendants(worker.pid)
         kill_group(worker.pid)
-        while worker.is_alive:
-            time.sleep(0.005)
+        _wait_until_gone(worker, _CLEARING_SECONDS)
         folder.write_exit(Exit(datetime.now(UTC), signal="SIGKILL", cause="stopped"))
+
+
+def _wait_until_gone(process: ProcessId, most_seconds: float) -> None:
+    deadline = time.monotonic() + most_seconds
+    while process.is_alive and time.monotonic() < deadline:
+        time.sleep(0.01)
