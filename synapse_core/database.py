@@ -11,6 +11,7 @@ import sqlite3
 from pathlib import Path
 
 import sqlalchemy as sa
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 metadata = sa.MetaData()
 
@@ -43,13 +44,18 @@ def open_database(home: Path) -> sa.Engine:
     engine = sa.create_engine(url, pool_size=4, max_overflow=12)
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _set_pragmas)
-    metadata.create_all(engine)
+    with engine.begin() as connection:
+        # Servers of one home may start at the same moment: asking first and making then would race.
+        for table in metadata.sorted_tables:
+            connection.execute(CreateTable(table, if_not_exists=True))
+            for index in table.indexes:
+                connection.execute(CreateIndex(index, if_not_exists=True))
     return engine
 
 
 def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
     cursor = connection.cursor()
     # Readers never wait for the writer; a lock of another process is waited for, up to 10 s.
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000"):
+    for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=NORMAL"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

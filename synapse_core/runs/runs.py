@@ -20,10 +20,11 @@ from synapse_core.events import AnyEvent
 from synapse_core.executors.base import Executor
 from synapse_core.processes import ProcessId
 from synapse_core.run_folder import Claim, Exit, RunFolder, RunRequest
+from synapse_core.runs.log import LogPage, read_log
 from synapse_core.runs.reconcile import reconcile
 from synapse_core.runs.run import Run, fold
 from synapse_core.runs.store import RunRow, RunStore
-from synapse_core.runs.tail import LogPage, iterate_events, read_events, read_log
+from synapse_core.runs.tail import iterate_events, read_events
 
 # A fold is stored at the latest after this much new material, so that no reader starts from the beginning.
 _SAVE_EVERY_BYTES = 1 << 20

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
 from typing import Annotated, Any, Literal
@@ -14,12 +13,11 @@ from mcp.types import CallToolResult
 from pydantic import Field
 
 from synapse_core.enums import LogLevel, RunState
-from synapse_core.errors import InvalidRequest
 from synapse_core.home import Home
 from synapse_core.run_folder import RunRequest
 from synapse_core.runs import Run, follow
 from synapse_core.runs.request import make_request
-from synapse_core.runs.tail import LogPage
+from synapse_core.runs.log import LogPage
 from synapse_mcp.app import App
 from synapse_mcp.boundary import answer, failure
 from synapse_mcp.lookup import app_of
@@ -114,19 +112,14 @@ async def get_run_logs(
     after the last answer."""
 
     def read(home: Home) -> str:
-        try:
-            page = home.runs.log(
-                run_id,
-                tail=tail,
-                grep=grep,
-                level=None if level is None else LogLevel.parse(level),
-                cursor=cursor,
-                most_chars=_LOG_CHARS,
-            )
-        except re.error as error:
-            raise InvalidRequest(
-                f"grep={grep!r} is not a regular expression: {error}.", hint="Escape its special characters."
-            ) from None
+        page = home.runs.log(
+            run_id,
+            tail=tail,
+            grep=grep,
+            level=None if level is None else LogLevel.parse(level),
+            cursor=cursor,
+            most_chars=_LOG_CHARS,
+        )
         return _fenced(home.runs.get(run_id), page)
 
     return await app_of(ctx).call(read)

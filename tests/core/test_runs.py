@@ -239,7 +239,9 @@ def test_local_runs_refuse_gpus_before_anything_is_recorded(local_lab):
     assert local_lab.runs.list()[0] == []
 
 
-@pytest.mark.parametrize("resources", [{"cpus": 1}, {"num_cpus": "two"}, {"num_cpus": -1}, {"num_cpus": True}])
+@pytest.mark.parametrize(
+    "resources", [{"cpus": 1}, {"num_cpus": "two"}, {"num_cpus": -1}, {"num_cpus": True}]
+)
 def test_resources_that_make_no_sense_are_refused(local_lab, resources):
     with pytest.raises(InvalidRequest, match="num_cpus, num_gpus and memory"):
         make_request(
@@ -268,6 +270,25 @@ def test_the_log_is_read_from_its_end_by_pattern_level_and_cursor(local_lab):
         file.write(b"\nnews\n")
     assert log(run.run_id, cursor=page.cursor).lines == ["", "news"]
     assert len("".join(log(run.run_id, tail=9999, most_chars=500).lines)) <= 500
+
+
+def test_a_pattern_that_would_take_for_ever_is_given_up(local_lab):
+    run = local_lab.run("greet")
+    local_lab.runs.folder(run.run_id).output.write_bytes(b"a" * 40 + b"b\n")
+
+    with pytest.raises(InvalidRequest, match="takes too long"):
+        local_lab.runs.log(run.run_id, grep=r"(a|aa)+\Z(?<=c)|^(a+)+$")
+
+
+def test_a_line_without_an_end_hides_no_line_before_it(local_lab):
+    run = local_lab.run("greet")
+    local_lab.runs.folder(run.run_id).output.write_bytes(b"first\n" + b"x" * 5_000_000)
+
+    lines = local_lab.runs.log(run.run_id, tail=5).lines
+
+    assert lines[0] == "first"
+    assert lines[1].endswith("… (cut)")
+    assert len(local_lab.runs.log(run.run_id, cursor=0, tail=2).lines) == 2
 
 
 def test_following_a_run_yields_every_state_and_ends_with_it(local_lab):

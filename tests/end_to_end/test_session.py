@@ -22,7 +22,10 @@ from synapse_core.runs import Runs
 pytestmark = pytest.mark.anyio
 
 ERAS = ["auto", "legacy"]
-MODERN = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
+MODERN = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
 
 
 def text_of(reply):
@@ -160,7 +163,9 @@ async def test_thirty_kills_at_random_moments_lose_nothing_and_run_nothing_twice
         server.answer()
         server.send(2, "run_action", **arguments)
         # From before the row is written to after the run has ended.
-        await anyio.sleep(chance.choice([0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.9]) * chance.random() * 2)
+        await anyio.sleep(
+            chance.choice([0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.9]) * chance.random() * 2
+        )
         server.kill()
         second = RawServer(home)
         second.send(1, "run_action", **arguments, wait_seconds=30)
@@ -186,9 +191,7 @@ async def test_the_environment_of_the_server_is_not_the_environment_of_runs(home
         await call(client, "run_action", plugin="hello", action="greet")
 
     found = [
-        path
-        for path in home.rglob("*")
-        if path.is_file() and b"canary-canary-canary" in path.read_bytes()
+        path for path in home.rglob("*") if path.is_file() and b"canary-canary-canary" in path.read_bytes()
     ]
     assert found == []
 

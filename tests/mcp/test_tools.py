@@ -72,7 +72,11 @@ async def test_the_example_call_of_every_action_is_accepted(client):
 
 async def test_wrong_parameters_are_all_told_at_once_and_make_no_run(client):
     error = await refused(
-        client, "run_action", plugin="hello", action="greet", params={"nam": "x", "repeat": 0, "sleep_seconds": "a"}
+        client,
+        "run_action",
+        plugin="hello",
+        action="greet",
+        params={"nam": "x", "repeat": 0, "sleep_seconds": "a"},
     )
 
     assert error["code"] == "invalid_params"

@@ -17,6 +17,7 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -116,16 +117,28 @@ class LocalHead:
     def _start(self, notify: Notify) -> HeadRecord:
         notify("Starting a local Ray cluster; about 10 s, once.")
         began = time.monotonic()
+        died = self.record()
         self._end()
+        port = _port_again(died)
         temp = temp_folder(self._home)
         _own_privately(temp.parent)
         temp.mkdir(exist_ok=True)
         _empty(temp)
         self._make_token()
+        try:
+            record = self._launch(temp, port, notify)
+        except RayUnavailable:
+            if port == 0:
+                raise
+            record = self._launch(temp, 0, notify)  # somebody took the port meanwhile
+        notify(f"The local Ray cluster runs ({self._num_cpus} CPUs, {time.monotonic() - began:.1f} s).")
+        return record
+
+    def _launch(self, temp: Path, port: int, notify: Notify) -> HeadRecord:
         log = self._folder / "head.log"
         with open(log, "wb") as output:
             starting = subprocess.Popen(
-                _command(temp, self._num_cpus),
+                _command(temp, port, self._num_cpus),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -142,7 +155,6 @@ class LocalHead:
             self._end()
             starting.wait()
             raise
-        notify(f"The local Ray cluster runs ({self._num_cpus} CPUs, {time.monotonic() - began:.1f} s).")
         return record
 
     def _await(self, starting: subprocess.Popen[bytes], log: Path, notify: Notify) -> None:
@@ -268,17 +280,33 @@ def temp_folder(home: Path) -> Path:
     return outside if len(os.fsencode(outside)) <= _TEMP_PATH_BYTES else Path("/tmp", *outside.parts[-2:])
 
 
-def _command(temp: Path, num_cpus: int) -> list[str]:
-    """Every port is 0: the kernel chooses free ones as they are bound, so nothing can come first."""
+def _command(temp: Path, port: int, num_cpus: int) -> list[str]:
+    """A port of 0 is a free one that the kernel chooses as it is bound, so nothing can come in between."""
     return [
         *(sys.executable, "-P", "-m", "ray.scripts.scripts", "start", "--head"),
-        *("--port=0", "--dashboard-port=0", "--dashboard-agent-listen-port=0"),
+        *(f"--port={port}", "--dashboard-port=0", "--dashboard-agent-listen-port=0"),
         *("--min-worker-port=0", "--max-worker-port=0"),
         # The Jobs API needs the dashboard.
         *("--include-dashboard=true", "--dashboard-host=127.0.0.1"),
         *(f"--num-cpus={num_cpus}", f"--object-store-memory={_OBJECT_STORE_BYTES}"),
         *(f"--temp-dir={temp}", "--disable-usage-stats"),
     ]
+
+
+def _port_again(died: HeadRecord | None) -> int:
+    """Return the port of a head that died, 0 where there was none or the port is taken.
+
+    A process that was connected to it hangs in Ray's calls until something answers at the same address: to
+    let go of the dead head takes 0.05 s then, otherwise 5 s or, in the middle of a call, for ever.
+    """
+    if died is None:
+        return 0
+    port = int(died.address.rpartition(":")[2])
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return 0
+    return port
 
 
 def _own_privately(folder: Path) -> None:

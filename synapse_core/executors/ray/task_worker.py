@@ -53,7 +53,11 @@ class TaskWorker:
         stop = StopSignal()
         request = folder.request()
         assert request is not None, "the submitter wrote it before it asked"
-        with _output_to(folder.output), _stoppable(folder, request, stop), surroundings(folder, request, environment):
+        with (
+            _output_to(folder.output),
+            _stoppable(folder, request, stop),
+            surroundings(folder, request, environment),
+        ):
             ending = run_request(folder, request, stop)
         kill_descendants(os.getpid())
         folder.write_exit(Exit(datetime.now(UTC), code=0 if isinstance(ending, Succeeded) else 1))
