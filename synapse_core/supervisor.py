@@ -19,6 +19,8 @@ from synapse_core.run_folder import Claim, Exit, RunFolder
 
 # A stop is over within 10 s: rollbacks have this long, then everything is killed.
 GRACE_SECONDS = 8.0
+# Runs that take all cores must not keep the server from answering.
+_NICENESS = 10
 
 
 def main(path: str) -> int:
@@ -60,6 +62,7 @@ def _become_worker(folder: RunFolder, supervisor: ProcessId) -> int:
         signal.signal(number, signal.SIG_DFL)
     with suppress(PermissionError):
         os.setpgid(0, 0)
+    os.nice(_NICENESS)
     from synapse_core.worker import run_in_this_process  # the supervisor itself stays small
 
     return run_in_this_process(folder)

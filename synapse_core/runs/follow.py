@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import AsyncIterator
 
@@ -11,6 +10,7 @@ from anyio import to_thread
 
 from synapse_core.runs.run import Run
 from synapse_core.runs.runs import Runs
+from synapse_core.runs.tail import size_of
 
 # How soon an event is seen (half of it on the average), and how soon a worker that died without a word.
 _LOOK_SECONDS = 0.015
@@ -26,22 +26,15 @@ async def follow(runs: Runs, run_id: str) -> AsyncIterator[Run]:
     """
     row = await to_thread.run_sync(lambda: runs.refresh(runs.row(run_id)))
     yield row.run
-    events_path = str(runs.folder(run_id).events)
+    events = runs.folder(run_id).events
     reconciled = time.monotonic()
     while not row.run.is_done:
         await anyio.sleep(_LOOK_SECONDS)
         seen = row.run
-        if _size(events_path) > row.events_read:
+        if size_of(events) > row.events_read:
             row = await to_thread.run_sync(runs.read_on, row, _CHUNK_BYTES)
         elif time.monotonic() - reconciled > _RECONCILE_SECONDS:
             row = await to_thread.run_sync(runs.refresh, row)
             reconciled = time.monotonic()
         if row.run is not seen:
             yield row.run
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size  # noqa: PTH116  # a Path costs more than the call
-    except FileNotFoundError:
-        return 0

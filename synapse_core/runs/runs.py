@@ -24,10 +24,12 @@ from synapse_core.runs.log import LogPage, read_log
 from synapse_core.runs.reconcile import reconcile
 from synapse_core.runs.run import Run, fold
 from synapse_core.runs.store import RunRow, RunStore
-from synapse_core.runs.tail import iterate_events, read_events
+from synapse_core.runs.tail import ends_terminal, iterate_events, read_events, size_of
 
 # A fold is stored at the latest after this much new material, so that no reader starts from the beginning.
 _SAVE_EVERY_BYTES = 1 << 20
+# A list reads this much of a run's news, so that one run that floods does not hold it up.
+_GLANCE_BYTES = 1 << 16
 
 
 class Runs:
@@ -104,27 +106,35 @@ class Runs:
             raise RunNotFound(run_id, self._store.recent_ids())
         return row
 
-    def refresh(self, row: RunRow) -> RunRow:
-        """Return a row after whatever has happened since: its events, and the fate of its worker."""
-        if _is_final(row.run):
-            return row
-        now = self._catch_up(row)
+    def refresh(self, row: RunRow, most_bytes: int | None = None) -> RunRow:
+        """Return a row after what has happened until now: its events, and the fate of its worker.
+
+        most_bytes: how much of a long record is read at most. The state is true even so; the progress of a
+        run that goes on may then be a moment old.
+        """
+        now = row
         while not _is_final(now.run):
+            now = self._catch_up(now, most_bytes)
+            if _is_final(now.run):
+                break
             settled = reconcile(
                 now.run, self.folder(now.run.run_id), self.executor(now.run.mode), now.submitter
             )
-            # The worker may have written its last events between the reading and the look at its fate.
-            caught_up = self._catch_up(now)
-            if settled is not None and caught_up.events_read == now.events_read:
+            if settled is not None and not settled.is_done:
                 now = msgspec.structs.replace(now, run=settled)
                 break
-            now = caught_up
+            # Nobody executes it any more, but its last events may have come after they were read here.
+            last = self._catch_up(now)
+            if settled is not None and last.events_read == now.events_read:
+                now = msgspec.structs.replace(now, run=settled)
+                break
+            now = last
         if now.run.state is not row.run.state or now.run.waiting != row.run.waiting:
             now = self._store.save(now)
         return now
 
-    def read_on(self, row: RunRow, most_bytes: int = 1 << 20) -> RunRow:
-        """Return a row after the next of its events, at most `most_bytes` of them; stored now and then."""
+    def read_on(self, row: RunRow, most_bytes: int = 1 << 18) -> RunRow:
+        """Return a row after the next `most_bytes` of its events; stored now and then."""
         events, end = read_events(self.folder(row.run.run_id).events, row.events_read, most_bytes)
         if end == row.events_read:
             return row
@@ -148,7 +158,7 @@ class Runs:
         states = _states(state)
         before = _decoded_cursor(cursor)
         rows = self._store.page(states=states, plugin=plugin, limit=limit + 1, before=before)
-        runs = [self.refresh(row).run for row in rows[:limit]]
+        runs = [self.refresh(row, _GLANCE_BYTES).run for row in rows[:limit]]
         more = None
         if len(rows) > limit:
             last = runs[-1]
@@ -158,7 +168,7 @@ class Runs:
     def count_active(self) -> int:
         """Return how many runs have not ended."""
         rows = self._store.page(states=_states("active"), limit=200)
-        return sum(not self.refresh(row).run.is_done for row in rows)
+        return sum(not self.refresh(row, _GLANCE_BYTES).run.is_done for row in rows)
 
     def reconcile_all(self) -> int:
         """Bring every run that has not ended up to date. Returns how many were found ended."""
@@ -232,13 +242,22 @@ class Runs:
             executor.close()
         self._store.close()
 
-    def _catch_up(self, row: RunRow) -> RunRow:
-        """Return the row after all events that its folder holds."""
-        while True:
+    def _catch_up(self, row: RunRow, most_bytes: int | None = None) -> RunRow:
+        """Return the row after the events that its folder holds at this moment.
+
+        What is written meanwhile is left for the next time: a flood would never be caught up with. An ended
+        record is read to its end whatever `most_bytes` says.
+        """
+        events = self.folder(row.run.run_id).events
+        end = size_of(events)
+        if most_bytes is not None and end - row.events_read > most_bytes and not ends_terminal(events):
+            end = row.events_read + most_bytes
+        while row.events_read < end:
             now = self.read_on(row)
             if now.events_read == row.events_read:
-                return now
+                break
             row = now
+        return row
 
     def _same(self, row: RunRow, fingerprint: str, run_key: str) -> Run:
         if row.fingerprint != fingerprint:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from synapse_core.events import AnyEvent, decode_line
+from synapse_core.events import AnyEvent, decode_line, is_terminal
+
+# Enough for the usual last event.
+_LAST_BYTES = 1 << 14
 
 
 def read_events(path: Path, offset: int, most_bytes: int = 1 << 20) -> tuple[list[AnyEvent], int]:
-    """Return the whole events from byte `offset` on and the offset after them.
+    """Return the whole events of about `most_bytes` from byte `offset` on, and the offset after them.
 
     A last line without its end is left for the next call; a torn line is passed over.
     """
@@ -19,6 +23,8 @@ def read_events(path: Path, offset: int, most_bytes: int = 1 << 20) -> tuple[lis
         with open(path, "rb") as file:
             file.seek(offset)
             data = file.read(most_bytes)
+            if not data.endswith(b"\n"):
+                data += file.readline()  # the rest of its last line, which may be longer than was asked for
     except FileNotFoundError:
         return [], offset
     end = data.rfind(b"\n") + 1
@@ -38,3 +44,22 @@ def iterate_events(path: Path, offset: int = 0) -> Iterator[AnyEvent]:
         if not events:
             return
         yield from events
+
+
+def ends_terminal(path: Path) -> bool:
+    """Return True where the last event of the file is, or may be, terminal."""
+    with open(path, "rb") as file:
+        file.seek(max(0, size_of(path) - _LAST_BYTES))
+        last = file.read().rstrip(b"\n").rpartition(b"\n")[2]
+    try:
+        return is_terminal(decode_line(last))
+    except msgspec.MsgspecError:
+        return True  # a line longer than what was read, or one that is being written: read on to know
+
+
+def size_of(path: Path) -> int:
+    """Return how many bytes a file holds, 0 where there is none."""
+    try:
+        return os.stat(path).st_size  # noqa: PTH116  # asked often, and a Path costs more than the call
+    except FileNotFoundError:
+        return 0

@@ -150,6 +150,33 @@ def test_ray_s_files_are_where_sockets_fit(tmp_path: Path) -> None:
     assert temp_folder(tmp_path / ("x" * 80)) != temp_folder(tmp_path / ("y" * 80))
 
 
+def test_a_folder_that_somebody_else_made_is_not_used(tmp_path: Path) -> None:
+    home = tmp_path / ("x" * 80)
+    private = temp_folder(home).parent
+    private.symlink_to(tmp_path)
+    try:
+        with pytest.raises(RayUnavailable, match="is a link or belongs to another user"):
+            LocalHead(home, 1).ensure(print)
+    finally:
+        private.unlink()
+
+
+def test_a_head_that_does_not_start_says_what_it_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho no memory today\nexit 3\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+
+    with pytest.raises(RayUnavailable, match=r"ended with code 3.*no memory today") as failure:
+        LocalHead(tmp_path, 1).ensure(print)
+
+    assert "head.log" in str(failure.value.hint)
+    assert LocalHead(tmp_path, 1).record() is None
+    LocalHead(tmp_path, 1).stop()
+
+
 def test_asking_for_the_status_does_not_import_ray(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from synapse_core.executors.ray.cluster import RayCluster;"

@@ -47,6 +47,11 @@ _LOCAL_CONNECT_SECONDS = 15.0
 # Leaving a head that died took 5 to 15 s.
 _LEAVE_SECONDS = 60.0
 
+_OWN_HEAD_IS_SILENT = (
+    "It is this home's own cluster: wait if the machine is busy; otherwise end it and all its runs with "
+    "`synapse-mcp ray stop`, and the next run on Ray starts a new one."
+)
+
 # A process holds one Ray connection, so one thread at a time makes or ends it.
 _connection = threading.RLock()
 
@@ -153,7 +158,12 @@ class RayCluster:
 
     def _ask(self, address: str, seconds: float) -> gcs.GcsAnswer:
         """Return what the cluster says, which is then one that this process can use."""
-        answer = gcs.ask(address, self._tokens(), seconds)
+        try:
+            answer = gcs.ask(address, self._tokens(), seconds)
+        except RayUnavailable as error:
+            if self._address is not None:
+                raise
+            raise RayUnavailable(error.message, hint=_OWN_HEAD_IS_SILENT) from error
         ours = version("ray")
         if answer.ray_version != ours:
             raise RayUnavailable(
@@ -261,7 +271,7 @@ def _joined_address() -> str | None:
         return None
     import ray  # waits for a thread that is just importing it
 
-    return ray.get_runtime_context().gcs_address if ray.is_initialized() else None
+    return gcs.plain(ray.get_runtime_context().gcs_address) if ray.is_initialized() else None
 
 
 def _leave_dead(address: str) -> None:

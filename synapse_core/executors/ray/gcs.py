@@ -16,6 +16,7 @@ from typing import Any
 
 from synapse_core.errors import RayUnavailable
 
+_LOOPBACK = "[::ffff:127.0.0.1]"
 _GIVE_GCS_ADDRESS = (
     "Give the address that `ray start --head` prints, usually port 6379; 8265 is the dashboard's and 10001 "
     "the Ray Client's."
@@ -74,7 +75,12 @@ def reachable(address: str) -> str:
     loopback is never found. It does not know this spelling, which leads to the same sockets.
     """
     host, _, port = address.rpartition(":")
-    return f"[::ffff:127.0.0.1]:{port}" if host in ("127.0.0.1", "localhost") else address
+    return f"{_LOOPBACK}:{port}" if host in ("127.0.0.1", "localhost") else address
+
+
+def plain(address: str) -> str:
+    """Return an address as people write it, where `reachable` made another of it."""
+    return address.replace(_LOOPBACK, "127.0.0.1")
 
 
 def _ask_all(channel: Any, token: str | None, deadline: float) -> GcsAnswer:

@@ -44,6 +44,8 @@ _START_SECONDS = 120.0
 _LOCK_SECONDS = _START_SECONDS + 30.0
 # What "/session_2026-01-31_23-59-59_999999_4194304/sockets/dash_TaskEventsHead" leaves of an AF_UNIX path.
 _TEMP_PATH_BYTES = (107 if sys.platform == "linux" else 103) - 71
+# How the private folder is named that holds Ray's files where they do not fit into the home.
+_OUTSIDE = "synapse-ray-"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -110,8 +112,7 @@ class LocalHead:
             record = self.record()
             was_running = self._end()
             # The record first: whoever started the head may have had another TMPDIR.
-            temp = Path(record.temp_dir) if record else temp_folder(self._home)
-            shutil.rmtree(temp if temp.parent == self._folder else temp.parent, ignore_errors=True)
+            _remove(Path(record.temp_dir) if record else temp_folder(self._home))
         return was_running
 
     def _start(self, notify: Notify) -> HeadRecord:
@@ -276,7 +277,7 @@ def temp_folder(home: Path) -> Path:
     if len(os.fsencode(inside)) <= _TEMP_PATH_BYTES:
         return inside
     name = hashlib.sha256(os.fsencode(home) + b"%d" % os.getuid()).hexdigest()[:10]
-    outside = Path(tempfile.gettempdir(), f"synapse-ray-{name}", "t")
+    outside = Path(tempfile.gettempdir(), f"{_OUTSIDE}{name}", "t")
     return outside if len(os.fsencode(outside)) <= _TEMP_PATH_BYTES else Path("/tmp", *outside.parts[-2:])
 
 
@@ -332,6 +333,14 @@ def _empty(temp: Path) -> None:
             shutil.rmtree(entry, ignore_errors=True)
         else:
             entry.unlink()
+
+
+def _remove(temp: Path) -> None:
+    """Delete a temp folder, and the private one around it where that is no part of a home."""
+    shutil.rmtree(temp, ignore_errors=True)
+    if temp.parent.name.startswith(_OUTSIDE):
+        with suppress(OSError):
+            temp.parent.rmdir()
 
 
 def _try_lock(file: Any) -> bool:
