@@ -26,7 +26,7 @@ def serve(arguments: Sequence[str]) -> int:
     settings = parse_arguments(arguments)
     # Claimed before the heavy imports: nothing that any of them prints can reach the client.
     wire = claim_wire()
-    from synapse_mcp.server import build_server
+    from synapse_mcp.server import build_server  # one of them
 
     return serve_stdio(build_server(settings), wire)
 

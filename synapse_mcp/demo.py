@@ -45,9 +45,8 @@ async def _demonstrate(console: Console, home: Path) -> int:
         run = await _train(client, console)
         console.print("[bold]5.[/bold] get_run_logs, the last lines:")
         log = await client.call_tool("get_run_logs", {"run_id": run["run_id"], "tail": 6})
-        console.print(
-            "\n".join(f"   {line}" for line in _text(log).splitlines()), highlight=False, markup=False
-        )
+        lines = "\n".join(f"   {line}" for line in _text(log).splitlines())
+        console.print(lines, highlight=False, markup=False, soft_wrap=True)
     if run["state"] != "succeeded":
         console.print(f"[red]The run {run['state']}: {run.get('failure')}[/red]")
         return 1

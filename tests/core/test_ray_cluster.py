@@ -355,6 +355,17 @@ def test_a_named_cluster_that_wants_a_token_is_refused_without_it(
 
 
 @pytest.mark.ray
+def test_a_named_cluster_without_a_node_on_this_machine_is_refused(
+    running: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(running / "ray" / "token"))
+    monkeypatch.setattr(cluster_module, "_local_nodes", set)
+
+    with within(5), pytest.raises(RayUnavailable, match="has no node on this machine"):
+        RayCluster(tmp_path, record_of(running).address).connect()
+
+
+@pytest.mark.ray
 def test_a_named_cluster_is_joined_with_the_user_s_token_and_never_stopped(
     running: Path, tmp_path: Path
 ) -> None:

@@ -44,8 +44,8 @@ _STATUS_SECONDS = 1.0
 _CONNECT_SECONDS = 3.0
 # A local head that swaps or computes on all cores is slow, not dead, and its runs are not to be lost.
 _LOCAL_CONNECT_SECONDS = 15.0
-# Leaving a head that died took 5 to 15 s.
-_LEAVE_SECONDS = 60.0
+# Leaving a head that died took up to 15 s.
+_LEAVE_SECONDS = 30.0
 
 _OWN_HEAD_IS_SILENT = (
     "It is this home's own cluster: wait if the machine is busy; otherwise end it and all its runs with "

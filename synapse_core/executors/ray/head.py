@@ -112,8 +112,15 @@ class LocalHead:
             record = self.record()
             was_running = self._end()
             # The record first: whoever started the head may have had another TMPDIR.
-            _remove(Path(record.temp_dir) if record else temp_folder(self._home))
+            self._remove(Path(record.temp_dir) if record else temp_folder(self._home))
         return was_running
+
+    def _remove(self, temp: Path) -> None:
+        """Delete a temp folder; the path comes from a file, so only where it can be one of ours."""
+        if temp.parent == self._folder:
+            shutil.rmtree(temp, ignore_errors=True)
+        elif temp.parent.name.startswith(_OUTSIDE):
+            shutil.rmtree(temp.parent, ignore_errors=True)
 
     def _start(self, notify: Notify) -> HeadRecord:
         notify("Starting a local Ray cluster; about 10 s, once.")
@@ -333,14 +340,6 @@ def _empty(temp: Path) -> None:
             shutil.rmtree(entry, ignore_errors=True)
         else:
             entry.unlink()
-
-
-def _remove(temp: Path) -> None:
-    """Delete a temp folder, and the private one around it where that is no part of a home."""
-    shutil.rmtree(temp, ignore_errors=True)
-    if temp.parent.name.startswith(_OUTSIDE):
-        with suppress(OSError):
-            temp.parent.rmdir()
 
 
 def _try_lock(file: Any) -> bool:
