@@ -1,4 +1,4 @@
-"""The public names that plugin authors were promised: where they live, how they are called, what they default to.
+"""The public names that plugin authors were promised: where they live, how they are called, their defaults.
 
 NOT_YET lists what is promised and belongs to parts that are not built; whoever builds one moves it up.
 """
@@ -91,11 +91,11 @@ CALLS = {
     "synapse_core.steps.base:BaseStep.can_skip": "(context)",
     "synapse_core.steps.base:BaseStep.rollback": "(context, result)",
     "synapse_core.steps.context:BaseStepContext": "(runtime_ctx, step_results, errors, current_step=None)",
-    "synapse_core.steps.context:BaseStepContext.log": "(event, data, file=None)",
-    "synapse_core.steps.context:BaseStepContext.set_progress": "(current, total, step=None, *, category=None)",
-    "synapse_core.steps.context:BaseStepContext.set_metrics": "(value, step=None, *, category=None)",
-    "synapse_core.steps.context:BaseStepContext.log_message": "(message, level=LogLevel.INFO, *, context=None)",
-    "synapse_core.steps.registry:StepRegistry": "()",
+    "synapse_core.steps:BaseStepContext.log": "(event, data, file=None)",
+    "synapse_core.steps:BaseStepContext.set_progress": "(current, total, step=None, *, category=None)",
+    "synapse_core.steps:BaseStepContext.set_metrics": "(value, step=None, *, category=None)",
+    "synapse_core.steps:BaseStepContext.log_message": "(message, level=LogLevel.INFO, *, context=None)",
+    "synapse_core.steps:StepRegistry": "()",
     "synapse_core.steps:StepRegistry.register": "(step)",
     "synapse_core.steps:StepRegistry.unregister": "(name)",
     "synapse_core.steps:StepRegistry.insert_after": "(name, step)",
@@ -103,7 +103,7 @@ CALLS = {
     "synapse_core.steps:StepRegistry.get_steps": "()",
     "synapse_core.steps:StepRegistry.__len__": "()",
     "synapse_core.steps:StepRegistry.__bool__": "()",
-    "synapse_core.steps.orchestrator:Orchestrator": "(registry, context, progress_callback, before_step=None)",
+    "synapse_core.steps:Orchestrator": "(registry, context, progress_callback, before_step=None)",
     "synapse_core.steps:Orchestrator.execute": "()",
     "synapse_core.steps:LoggingStep": "(step)",
     "synapse_core.steps:TimingStep": "(step)",
@@ -143,87 +143,53 @@ NAMES = [
     "synapse_core.steps:BaseStep",
     "synapse_core.steps:BaseStepContext",
     "synapse_core.steps:StepResult",
-    "synapse_core.steps:Orchestrator",
+    "synapse_core.steps.orchestrator:Orchestrator",
+    "synapse_core.steps.registry:StepRegistry",
     "synapse_core.steps.base:StepResult",
     "synapse_core.discovery:PluginDiscovery",
     "synapse_core.errors:ActionNotFoundError",
     "synapse_core.executors.ray:RayActorExecutor",
 ]
 
-# Promised, and part of what is not built: specialised actions, pipelines, converters, jobs, the backend, what
-# is generated for a form. "(name)" at the end is a parameter.
-NOT_YET = [
-    # the registry and templates of actions
-    *(f"synapse_core.actions:{name}" for name in ("ActionRegistry", "ActionSpec", "ActionType")),
+# Promised, and part of what is not built: by module. "name(parameter)" is a parameter that is not taken.
+_LATER = {
+    # the registry and the templates of actions
+    "actions": "ActionRegistry ActionSpec ActionType DatasetAction DatasetOperation DatasetParams "
+    "AddTaskDataAction AddTaskDataMethod AddTaskDataParams",
     # specialised actions
-    *(
-        f"synapse_core.actions.train:{name}"
-        for name in ("BaseTrainAction", "BaseTrainParams", "TrainContext")
-    ),
-    *(f"synapse_core.actions.export:{name}" for name in ("BaseExportAction", "DefaultExportAction")),
-    *(f"synapse_core.actions.export:{name}" for name in ("ExportParams", "ExportContext")),
-    *(
-        f"synapse_core.actions.upload:{name}"
-        for name in ("BaseUploadAction", "UploadParams", "UploadContext")
-    ),
-    *(f"synapse_core.actions.inference:{name}" for name in ("BaseInferenceAction", "BaseDeploymentAction")),
-    *(f"synapse_core.actions.inference:{name}" for name in ("BaseServeDeployment", "DeploymentContext")),
-    *(
-        f"synapse_core.actions.dataset:{name}"
-        for name in ("DatasetAction", "DatasetOperation", "DatasetParams")
-    ),
-    *(f"synapse_core.actions:{name}" for name in ("DatasetAction", "DatasetOperation", "DatasetParams")),
-    *(f"synapse_core.actions:{name}" for name in ("AddTaskDataAction", "AddTaskDataMethod")),
-    "synapse_core.actions:AddTaskDataParams",
-    "synapse_core.actions.add_task_data:AddTaskDataAction",
-    "synapse_core.actions.add_task_data:AddTaskDataMethod",
-    # their categories of progress
-    "synapse_core.actions.train.action:TrainProgressCategories",
-    "synapse_core.actions.export.action:ExportProgressCategories",
-    "synapse_core.actions.upload.action:UploadProgressCategories",
-    "synapse_core.actions.inference.action:InferenceProgressCategories",
-    "synapse_core.actions.inference.deployment:DeploymentProgressCategories",
-    "synapse_core.actions.add_task_data:AddTaskDataProgressCategories",
+    "actions.train": "BaseTrainAction BaseTrainParams TrainContext",
+    "actions.train.action": "TrainProgressCategories",
+    "actions.export": "BaseExportAction DefaultExportAction ExportParams ExportContext",
+    "actions.export.action": "ExportProgressCategories",
+    "actions.upload": "BaseUploadAction UploadParams UploadContext",
+    "actions.upload.action": "UploadProgressCategories",
+    "actions.inference": "BaseInferenceAction BaseDeploymentAction BaseServeDeployment DeploymentContext",
+    "actions.inference.action": "InferenceProgressCategories",
+    "actions.inference.deployment": "DeploymentProgressCategories",
+    "actions.dataset": "DatasetAction DatasetOperation DatasetParams",
+    "actions.add_task_data": "AddTaskDataAction AddTaskDataMethod AddTaskDataProgressCategories",
     # jobs and pipelines
-    *(f"synapse_core.executors.ray:{name}" for name in ("RayJobExecutor", "RayJobsApiExecutor")),
-    "synapse_core.executors.ray:RayPipelineExecutor",
-    "synapse_core.executors.ray:RayActorExecutor(runtime_env)",
-    *(f"synapse_core.pipelines:{name}" for name in ("ActionPipeline", "PipelineProgress")),
-    "synapse_core.pipelines.display:display_progress",
-    "synapse_core.pipelines.display:display_progress_async",
-    "synapse_core.enums:RunStatus",
-    "synapse_core.enums:ActionStatus",
+    "executors.ray": "RayJobExecutor RayJobsApiExecutor RayPipelineExecutor RayActorExecutor(runtime_env)",
+    "pipelines": "ActionPipeline PipelineProgress",
+    "pipelines.display": "display_progress display_progress_async",
     # datasets
-    *(f"synapse_core.datasets:{name}" for name in ("FromDMConverter", "ToDMConverter", "get_converter")),
-    # the backend: its loggers, trials, states and the errors of publishing
-    *(f"synapse_core.loggers:{name}" for name in ("TqdmLogger", "BackendLogger", "JobLogger")),
-    "synapse_core.loggers:BaseLogger.get_progress_record",
-    "synapse_core.loggers:BaseLogger.set_step(order)",
-    "synapse_core.context:RuntimeContext.log_trials",
-    "synapse_core.enums:JobStatus",
-    "synapse_core.enums:ContainerKind",
-    "synapse_core.enums:AnnotationTool",
-    *(f"synapse_core.errors:{name}" for name in ("ModelLoadError", "PluginUploadError", "ArchiveError")),
-    *(f"synapse_core.errors:{name}" for name in ("BuildError", "ChecksumMismatchError", "PluginRunError")),
+    "datasets": "FromDMConverter ToDMConverter get_converter",
+    # the backend: its loggers, trials and states, and the errors of publishing
+    "loggers": "TqdmLogger BackendLogger JobLogger BaseLogger.get_progress_record BaseLogger.set_step(order)",
+    "context": "RuntimeContext.log_trials",
+    "enums": "JobStatus RunStatus ActionStatus ContainerKind AnnotationTool",
+    "errors": "ModelLoadError PluginUploadError ArchiveError BuildError ChecksumMismatchError PluginRunError",
     # forms, and writing a config.yaml from the code
-    "synapse_core.params:pydantic_to_ui_schema",
-    "synapse_core.params:get_action_ui_schema",
-    *(
-        f"synapse_core.discovery:PluginDiscovery.{name}"
-        for name in (
-            "get_action_ui_schema",
-            "get_action_result_ui_schema",
-            "to_config_dict",
-            "to_yaml",
-            "check_config_sync",
-            "sync_config_file",
-            "discover_actions",
-        )
-    ),
-]
+    "params": "pydantic_to_ui_schema get_action_ui_schema",
+    "discovery": "PluginDiscovery.get_action_ui_schema PluginDiscovery.get_action_result_ui_schema "
+    "PluginDiscovery.to_config_dict PluginDiscovery.to_yaml PluginDiscovery.check_config_sync "
+    "PluginDiscovery.sync_config_file PluginDiscovery.discover_actions",
+}
+NOT_YET = [f"synapse_core.{module}:{name}" for module, names in _LATER.items() for name in names.split()]
 
 ENUMS = {
-    "PluginCategory": "neural_net export upload smart_tool post_annotation pre_annotation data_validation custom",
+    "PluginCategory": "neural_net export upload smart_tool post_annotation pre_annotation data_validation "
+    "custom",
     "RunMethod": "local task job serve restapi",
     "ExecutionMode": "local task job",
     "PackageManager": "pip uv",
