@@ -53,7 +53,7 @@ def ending_of(ending: Exit, folder: RunFolder) -> Failed | Stopped:
         return Failed(
             at=ending.at,
             code="timeout",
-            message="The run took longer than its time limit, did not end when it was asked to, and was killed.",
+            message="The run took longer than its time limit, did not end when asked to, and was killed.",
             hint="Raise timeout_seconds of the action in config.yaml, or give it less to do.",
         )
     if ending.message is not None:

@@ -24,6 +24,7 @@ from synapse_core.events import (
     Stopped,
     Succeeded,
 )
+from synapse_core.processes import ProcessId
 
 
 class RunProgress(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -103,6 +104,16 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return msgspec.structs.replace(
             self, state=RunState.LOST, ended=datetime.now(UTC), failure=failure, waiting=None
         )
+
+
+class RunRow(msgspec.Struct, frozen=True):
+    """A run as known: its fold, and how many bytes of its events are in the fold and in the stored row."""
+
+    run: Run
+    events_read: int
+    events_stored: int
+    submitter: ProcessId
+    fingerprint: str
 
 
 def fold(run: Run, events: Iterable[AnyEvent]) -> Run:

@@ -6,11 +6,12 @@ import base64
 import hashlib
 import json
 import secrets
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -22,9 +23,11 @@ from synapse_core.processes import ProcessId
 from synapse_core.run_folder import Claim, Exit, RunFolder, RunRequest
 from synapse_core.runs.log import LogPage, read_log
 from synapse_core.runs.reconcile import reconcile
-from synapse_core.runs.run import Run, fold
-from synapse_core.runs.store import RunRow, RunStore
+from synapse_core.runs.run import Run, RunRow, fold
 from synapse_core.runs.tail import ends_terminal, iterate_events, read_events, size_of
+
+if TYPE_CHECKING:
+    from synapse_core.runs.store import RunStore
 
 # A fold is stored at the latest after this much new material, so that no reader starts from the beginning.
 _SAVE_EVERY_BYTES = 1 << 20
@@ -39,10 +42,23 @@ class Runs:
     """
 
     def __init__(self, home: Path, executors: Mapping[str, Executor]) -> None:
+        self._home = home
+        self._opened: RunStore | None = None
+        self._opening = threading.Lock()
         self._folders = home / "runs"
-        self._store = RunStore(home)
         self._executors = dict(executors)
         self._me: ProcessId | None = None
+
+    @property
+    def _store(self) -> RunStore:
+        with self._opening:
+            if self._opened is None:
+                from synapse_core.runs.store import (
+                    RunStore,
+                )  # SQLAlchemy: 0.2 s that most starts need not wait
+
+                self._opened = RunStore(self._home)
+            return self._opened
 
     @property
     def modes(self) -> list[str]:
@@ -240,7 +256,8 @@ class Runs:
         """Let go of files and connections. Runs go on."""
         for executor in self._executors.values():
             executor.close()
-        self._store.close()
+        if self._opened is not None:
+            self._opened.close()
 
     def _catch_up(self, row: RunRow, most_bytes: int | None = None) -> RunRow:
         """Return the row after the events that its folder holds at this moment.

@@ -14,17 +14,7 @@ from synapse_core.database import open_database
 from synapse_core.database import runs as table
 from synapse_core.enums import RunState
 from synapse_core.processes import ProcessId
-from synapse_core.runs.run import Run
-
-
-class RunRow(msgspec.Struct, frozen=True):
-    """A run as known: its fold, and how many bytes of its events are in the fold and in the stored row."""
-
-    run: Run
-    events_read: int
-    events_stored: int
-    submitter: ProcessId
-    fingerprint: str
+from synapse_core.runs.run import Run, RunRow
 
 
 class RunStore:
