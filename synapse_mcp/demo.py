@@ -1,4 +1,4 @@
-"""The demonstration: a real client starts the real server, trains a classifier on Ray and watches it learn."""
+"""The demonstration: a real client starts the real server, trains on Ray and watches it learn."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ async def _demonstrate(console: Console, home: Path) -> int:
     accuracy = run["result"]["test_accuracy"]
     console.print(f"[bold]6.[/bold] Metrics: {run['metrics']}", highlight=False)
     console.print(
-        f"[bold green]Test accuracy {accuracy:.4f}[/bold green] on {run['result']['test_scans']} scans that it "
-        f"had not seen, after {run['elapsed_seconds']:.1f} s on Ray."
+        f"[bold green]Test accuracy {accuracy:.4f}[/bold green] on {run['result']['test_scans']} scans that "
+        f"it had not seen, after {run['elapsed_seconds']:.1f} s on Ray."
     )
     return 0 if accuracy >= ACCURACY_WANTED else 1
 

@@ -14,7 +14,7 @@ from synapse_core.environment import default_home
 
 @dataclass(frozen=True)
 class Settings:
-    """home: where runs are recorded. plugin_paths: searched in order. ray_address: None for a Ray of our own."""
+    """home: where runs are recorded. plugin_paths: searched in order. ray_address: None is our own."""
 
     home: Path
     plugin_paths: tuple[Path, ...]

@@ -73,5 +73,5 @@ def run_action_class(action: ActionClass, params: Mapping[str, Any], context: Ru
             return action.dispatch(params, context)
     except SynapseError:
         raise
-    except Exception as error:  # noqa: BLE001  # the seam to foreign code: one kind of error comes out
+    except Exception as error:  # the seam to foreign code: one kind of error comes out
         raise ExecutionError(f"Action execution failed: {type(error).__name__}: {error}") from error

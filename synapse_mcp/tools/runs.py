@@ -16,8 +16,8 @@ from synapse_core.enums import LogLevel, RunState
 from synapse_core.home import Home
 from synapse_core.run_folder import RunRequest
 from synapse_core.runs import Run, follow
-from synapse_core.runs.request import make_request
 from synapse_core.runs.log import LogPage
+from synapse_core.runs.request import make_request
 from synapse_mcp.app import App
 from synapse_mcp.boundary import answer, failure
 from synapse_mcp.lookup import app_of

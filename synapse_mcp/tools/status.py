@@ -51,18 +51,17 @@ async def get_status(ctx: Context[App, Any]) -> Status:
 
 def status_of(home: Home, settings: Settings) -> Status:
     """Return the state of a home. Never starts anything; fast with everything down."""
-    problems: list[Problem] = []
     plugins = home.registry.plugins()
-    for plugin in plugins:
-        for issue in plugin.issues:
-            if issue.severity == "error":
-                problems.append(
-                    Problem(
-                        "broken_plugin",
-                        issue.message[:300],
-                        issue.hint or f"Correct {plugin.root}/config.yaml.",
-                    )
-                )
+    problems = [
+        Problem(
+            "broken_plugin",
+            f"{plugin.code}: {issue.message[:300]}",
+            issue.hint or f"Correct {plugin.root}/config.yaml.",
+        )
+        for plugin in plugins
+        for issue in plugin.issues
+        if issue.severity == "error"
+    ]
     if not plugins:
         problems.append(
             Problem("no_plugins", "No plugin is on the plugin paths.", "Start the server with --plugins DIR.")
