@@ -134,7 +134,7 @@ class BaseAction(Generic[P]):
 
     def setup_steps(self, registry: StepRegistry[Any]) -> None:
         """Register the workflow's steps; by default there are none."""
-        return None
+        return
 
     def create_context(self) -> BaseStepContext:
         """Return the context that the steps share."""
@@ -189,9 +189,8 @@ class BaseAction(Generic[P]):
         Raises ValueError naming the known frameworks; ImportError where the framework is not installed.
         """
         if framework not in _integrations:
-            raise ValueError(
-                f"There is no integration for {framework!r}; known: {', '.join(list_integrations()) or 'none'}."
-            )
+            known = ", ".join(list_integrations()) or "none"
+            raise ValueError(f"There is no integration for {framework!r}; known: {known}.")
         activate = _integrations[framework]
         if isinstance(activate, str):
             module, _, name = activate.partition(":")

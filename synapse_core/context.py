@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,10 +83,8 @@ class RuntimeContext:
         self.stop.raise_if_requested()
         text = message if isinstance(message, str) else self._in_language(message, language)
         if values:
-            try:
+            with suppress(KeyError, IndexError):  # an unfilled template is still worth reading
                 text = text.format(**values)
-            except (KeyError, IndexError):
-                pass  # an unfilled template is still worth reading
         self.logger.message(text, LogLevel.parse(level if context is None else context), step)
 
     def log_metric(self, category: str, key: str, value: float, **metrics: Any) -> None:

@@ -140,7 +140,7 @@ def _schema(model: Any) -> dict[str, Any] | None:
         return None
     try:
         return parameters.params_schema(model)
-    except Exception as error:  # noqa: BLE001  # custom schema hooks are foreign code
+    except Exception as error:  # custom schema hooks are foreign code
         raise PluginLoadError(
             f"The model {model.__name__} has no JSON schema: {error}",
             hint="Use field types that JSON can carry.",

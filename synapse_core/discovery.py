@@ -154,7 +154,7 @@ def load_action(entrypoint: str, root: Path | None, plugin: str) -> ActionClass:
                 hint=f"Entrypoints are looked up in {root}; correct config.yaml or add the module.",
             ) from error
         raise MissingDependency(missing, plugin) from error
-    except Exception as error:  # noqa: BLE001  # importing is running foreign code: it may raise anything
+    except Exception as error:  # importing is running foreign code: it may raise anything
         raise PluginLoadError(
             f"Plugin {plugin!r} cannot be imported: {type(error).__name__}: {error} ({_where(error, root)}).",
             hint="Correct the plugin's code; the run's log has the traceback.",

@@ -16,7 +16,7 @@
     ├── InvalidRequest                   invalid_request      the call itself cannot be carried out as asked
     ├── Conflict                         conflict             the same key stands for something else
     ├── RunFailed                        (the run's own code) a run ended in any state but succeeded
-    ├── RunStopped*                      stopped              * a BaseException: `except Exception` lets it pass
+    ├── RunStopped*                      stopped              * a BaseException: `except Exception` misses it
     └── Unavailable                      unavailable          a service is down, retrying later can help
         └── RayUnavailable               ray_unavailable
 

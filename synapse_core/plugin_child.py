@@ -26,7 +26,7 @@ class PluginChild:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._lock = threading.Lock()
-        self._printed = tempfile.TemporaryFile()
+        self._printed = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the child
         self.used = time.monotonic()
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "synapse_core.describe", str(root)],

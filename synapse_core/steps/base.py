@@ -50,4 +50,4 @@ class BaseStep(ABC, Generic[C]):
 
     def rollback(self, context: C, result: StepResult) -> None:
         """Undo the work after a later step, or this one, failed. `result` is what `execute` returned."""
-        return None
+        return

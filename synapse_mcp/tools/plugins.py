@@ -32,11 +32,11 @@ class PluginLine(msgspec.Struct):
     issues: int
 
 
-class PluginPage(msgspec.Struct, omit_defaults=True):
+class PluginPage(msgspec.Struct, kw_only=True, omit_defaults=True):
     plugins: list[PluginLine]
     total: int
     next_cursor: str | None = None
-    next: str = "describe_plugin(plugin) shows its actions."
+    next: str
 
 
 class IssueRecord(msgspec.Struct, omit_defaults=True):
@@ -116,7 +116,11 @@ def _page(home: Home, query: str | None, category: str | None, limit: int, curso
         )
     after = (cursor or "").removeprefix("after:")
     rest = [plugin for plugin in found if plugin.code > after]
-    page = PluginPage([_line(plugin) for plugin in rest[:limit]], len(found))
+    page = PluginPage(
+        plugins=[_line(plugin) for plugin in rest[:limit]],
+        total=len(found),
+        next="describe_plugin(plugin) shows its actions.",
+    )
     if len(rest) > limit:
         page.next_cursor = f"after:{rest[limit - 1].code}"
     if not found and (query or category):

@@ -42,10 +42,10 @@ class Plan(msgspec.Struct, kw_only=True):
     next: str
 
 
-class RunPage(msgspec.Struct, omit_defaults=True):
+class RunPage(msgspec.Struct, kw_only=True, omit_defaults=True):
     runs: list[RunLine]
     next_cursor: str | None = None
-    next: str = "get_run(run_id) tells all about one."
+    next: str
 
 
 async def run_action(
@@ -95,7 +95,11 @@ async def list_runs(
     def page(home: Home) -> RunPage:
         runs, more = home.runs.list(state=state, plugin=plugin, limit=limit, cursor=cursor)
         now = time.time()
-        return RunPage([run_line(run, now) for run in runs], more)
+        return RunPage(
+            runs=[run_line(run, now) for run in runs],
+            next_cursor=more,
+            next="get_run(run_id) tells all about one.",
+        )
 
     return await app_of(ctx).call(page)
 

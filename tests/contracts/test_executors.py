@@ -8,11 +8,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests_support import pid_is_alive
 
 from synapse_core.enums import RunState
 from synapse_core.events import RunStarted, Succeeded, is_terminal
 from synapse_core.runs.request import make_request
-from tests_support import pid_is_alive
 
 CRASHES = {
     "local": {"os_exit": "worker_exited", "crash": "worker_crashed"},
@@ -180,11 +180,11 @@ def test_a_run_sees_its_id_and_its_artifacts_folder_and_not_the_callers_secrets(
 
 
 def test_the_current_directory_and_the_streams_of_the_submitter_are_left_alone(lab):
-    before = os.getcwd(), os.fstat(1).st_ino
+    before = Path.cwd(), os.fstat(1).st_ino
 
     lab.run("greet")
 
-    assert (os.getcwd(), os.fstat(1).st_ino) == before
+    assert (Path.cwd(), os.fstat(1).st_ino) == before
 
 
 def test_the_same_key_and_request_make_one_run_and_another_request_is_refused(lab):

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import anyio
 import pytest
+from tests_support import pid_is_alive
 
 from synapse_core.enums import LogLevel, RunState
 from synapse_core.errors import InvalidRequest, RunNotFound, ValidationError
@@ -22,7 +23,6 @@ from synapse_core.runs import Run, Runs, follow
 from synapse_core.runs.request import make_request
 from synapse_core.runs.run import fold
 from synapse_core.runs.store import RunStore
-from tests_support import pid_is_alive
 
 
 def new_run(**fields):
@@ -151,8 +151,7 @@ def test_a_hundred_claims_at_once_are_won_by_one(local_lab):
 
     def claim():
         barrier.wait()
-        for _ in range(5):
-            won.append(folder.claim(Claim("process", ProcessId.current())))
+        won.extend(folder.claim(Claim("process", ProcessId.current())) for _ in range(5))
 
     threads = [threading.Thread(target=claim) for _ in range(20)]
     for thread in threads:
@@ -168,8 +167,7 @@ def test_a_hundred_submits_with_one_key_from_two_servers_make_one_run(local_lab)
     made = []
 
     def submit(runs):
-        for _ in range(25):
-            made.append(runs.submit(request_for(local_lab), "the-key"))
+        made.extend(runs.submit(request_for(local_lab), "the-key") for _ in range(25))
 
     threads = [threading.Thread(target=submit, args=(runs,)) for runs in (local_lab.runs, other) * 2]
     for thread in threads:
