@@ -19,7 +19,7 @@ from synapse_core.runs.run import Run
 
 
 def run_plugin(
-    plugin: str | Path,
+    plugin_code: str | Path,
     action: str,
     params: Mapping[str, Any] | None = None,
     *,
@@ -33,8 +33,8 @@ def run_plugin(
 ) -> Any:
     """Run an action of a plugin and return its result, in every mode.
 
-    plugin: a plugin's folder or config.yaml, the code of one on SYNAPSE_PLUGIN_PATHS, or (mode 'local') an
-        importable module with actions in it.
+    plugin_code: a plugin's folder or config.yaml, the code of one on SYNAPSE_PLUGIN_PATHS, or (mode 'local')
+        an importable module with actions in it.
     mode: 'local' runs here in this process, to be debugged; 'task' makes a recorded run on Ray.
     wait: False makes a recorded run in any mode and returns its run_id at once.
     executor_options: env, job_id, language of LocalExecutor.
@@ -43,11 +43,11 @@ def run_plugin(
     """
     params = dict(params or {})
     if ExecutionMode(mode) is ExecutionMode.LOCAL and wait:
-        found = action_cls or _discover(plugin).get_action_class(action)
+        found = action_cls or _discover(plugin_code).get_action_class(action)
         return LocalExecutor(**executor_options).execute(found, params)
-    root = _discover(plugin).root
+    root = _discover(plugin_code).root
     if root is None:
-        raise PluginNotFound(str(plugin), [])
+        raise PluginNotFound(str(plugin_code), [])
     home = Home(default_home(), [root], ray_address)
     try:
         code = home.registry.plugins()[0].code

@@ -26,8 +26,8 @@ class LocalExecutor:
         self,
         env: PluginEnvironment | Mapping[str, Any] | None = None,
         job_id: str | None = None,
-        *,
         language: str | None = None,
+        *,
         working_dir: str | Path | None = None,
         logger: BaseLogger | None = None,
     ) -> None:
@@ -44,17 +44,23 @@ class LocalExecutor:
 
         Raises ValidationError for parameters that do not fit, ExecutionError for anything that it raised.
         """
-        found = resolve_action(action, self._working_dir)
+        found = _resolve(action, self._working_dir)
         context = RuntimeContext(
             logger=self._logger or ConsoleLogger(),
             env=self._env,
             job_id=self._job_id,
             language=self._language,
         )
-        return run_action_class(found, params or {}, context)
+        try:
+            with context.stop.armed():
+                return found.dispatch(params or {}, context)
+        except SynapseError:
+            raise
+        except Exception as error:  # the seam to foreign code: one kind of error comes out
+            raise ExecutionError(f"Action execution failed: {type(error).__name__}: {error}") from error
 
 
-def resolve_action(action: ActionClass | str | Any, working_dir: str | Path | None) -> ActionClass:
+def _resolve(action: ActionClass | str | Any, working_dir: str | Path | None) -> ActionClass:
     """Return the class of an action that is given as a class, an @action function or a name."""
     if isinstance(action, str):
         return PluginDiscovery.from_path(Path(working_dir or ".")).get_action_class(action)
@@ -64,14 +70,3 @@ def resolve_action(action: ActionClass | str | Any, working_dir: str | Path | No
             f"{action!r} is not an action.", hint="Pass a subclass of BaseAction or the name of an action."
         )
     return found
-
-
-def run_action_class(action: ActionClass, params: Mapping[str, Any], context: RuntimeContext) -> Any:
-    """Run an action in this thread. Raises a SynapseError, whatever the action itself raises."""
-    try:
-        with context.stop.armed():
-            return action.dispatch(params, context)
-    except SynapseError:
-        raise
-    except Exception as error:  # the seam to foreign code: one kind of error comes out
-        raise ExecutionError(f"Action execution failed: {type(error).__name__}: {error}") from error

@@ -52,6 +52,14 @@ for _ in sys.stdin:
 """
 
 
+@pytest.fixture(autouse=True, scope="module")
+def unconnected() -> Iterator[None]:
+    """Let go of the cluster that other tests of this session use; they connect to it anew."""
+    if (ray := sys.modules.get("ray")) is not None and ray.is_initialized():
+        ray.shutdown()
+    yield
+
+
 @dataclass
 class Driver:
     """A process that connects to its home's cluster each time it is asked to, and runs a task there."""

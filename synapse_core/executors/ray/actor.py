@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import signal
 import threading
 import time
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from synapse_core.discovery import ActionClass, PluginDiscovery
+from synapse_core.discovery import ActionClass, PluginDiscovery, make_importable
 from synapse_core.environment import PluginEnvironment, default_home, passed_environment
 from synapse_core.errors import ExecutionError, InvalidRequest, RayUnavailable, SynapseError
 from synapse_core.executors.base import Liveness, Notify
@@ -255,8 +256,6 @@ class RayActorExecutor:
         except (ValueError, SynapseError, ray.exceptions.RayError):
             # No such actor any more, or no cluster: the process itself is what has to go.
             if claim.worker is not None and claim.host == os.uname().nodename:
-                import signal
-
                 claim.worker.send(signal.SIGKILL)
 
     def _death_of(self, claim: Claim) -> Exit | None:
@@ -291,6 +290,8 @@ class RayActorExecutor:
         discovery = PluginDiscovery.from_path(self._working_dir or Path.cwd())
         entrypoint = discovery.get_action_entrypoint(action)
         module, _, name = entrypoint.rpartition(".")
+        if discovery.root is not None:
+            make_importable(discovery.root, module)  # the result may be of one of the plugin's own classes
         return str(discovery.root), f"{module}:{name}", discovery.config.code
 
 

@@ -16,12 +16,9 @@ from typing import Any
 
 import ray
 
-from synapse_core.context import RuntimeContext
 from synapse_core.discovery import load_action
-from synapse_core.environment import PluginEnvironment
 from synapse_core.events import Succeeded
-from synapse_core.executors.local import run_action_class
-from synapse_core.loggers import ConsoleLogger
+from synapse_core.executors.local import LocalExecutor
 from synapse_core.processes import ProcessId, kill_descendants
 from synapse_core.run_folder import Claim, Exit, RunFolder, RunRequest
 from synapse_core.stop import StopSignal
@@ -76,13 +73,8 @@ class TaskWorker:
         if isinstance(target, tuple):
             root, entrypoint, code = target
             target = load_action(entrypoint, Path(root), code)
-        context = RuntimeContext(
-            logger=ConsoleLogger(),
-            env=PluginEnvironment({**os.environ, **env}),
-            job_id=job_id,
-            language=language,
-        )
-        return run_action_class(target, params, context)
+        executor = LocalExecutor({**os.environ, **env}, job_id, language)
+        return executor.execute(target, params)
 
     def _idle(self) -> None:
         """End this actor unless it gets another run in time."""

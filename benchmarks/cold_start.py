@@ -1,0 +1,55 @@
+"""From the start of the process to its first tools/list answer."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Sequence
+
+from benchmarks.measure import Figure, at_most, interleaved, milliseconds
+from benchmarks.stdio import HELLO, SYNAPSE, StdioServer
+from benchmarks.world import World
+
+_HEAVY = ("ray", "numpy", "sqlalchemy", "fastapi")
+
+
+def figures(world: World) -> Iterator[Figure]:
+    for is_modern, era in ((True, "modern"), (False, "legacy")):
+        ours, baseline = interleaved(
+            lambda is_modern=is_modern: _first_list(SYNAPSE, world, is_modern),
+            lambda is_modern=is_modern: _first_list(HELLO, world, is_modern),
+            world.pairs(21),
+        )
+        yield at_most(f"cold start to tools/list, {era} (hello server)", ours, baseline, 1.25)
+    heavy = _imported(world).intersection(_HEAVY)
+    yield Figure(
+        f"cold start imports none of {', '.join(_HEAVY)}",
+        ", ".join(sorted(heavy)) or "none",
+        target="none",
+        is_met=not heavy,
+    )
+
+
+def _first_list(command: Sequence[str], world: World, is_modern: bool) -> float:
+    """Return the milliseconds to the first answer; the end of the process is not timed."""
+    servers: list[StdioServer] = []
+
+    def start() -> None:
+        servers.append(StdioServer(command, world.environment, is_modern=is_modern))
+        servers[0].ask("tools/list")
+
+    took = milliseconds(start)
+    servers[0].close()
+    return took
+
+
+def _imported(world: World) -> set[str]:
+    """Return the top-level packages that a server has imported by its first answer."""
+    command = [SYNAPSE[0], "-X", "importtime", *SYNAPSE[1:]]
+    with StdioServer(command, world.environment, stderr=subprocess.PIPE) as server:
+        server.ask("tools/list")
+        told = server.process.stderr
+        assert told is not None
+        server.process.kill()  # nothing that its clean-up may import counts
+        lines = told.read().decode().splitlines()
+        told.close()
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines if "|" in line}
