@@ -70,7 +70,7 @@ HEAVY = ("ray", "numpy", "fastapi", "sqlalchemy")
 # module:function -> why it may catch whatever comes.
 BROAD_HANDLERS = {
     "synapse_core.worker:run_request": "the worker body: every failure becomes a terminal event",
-    "synapse_core.executors.local:LocalExecutor.execute": "the seam to foreign code: one kind of error comes out",
+    "synapse_core.executors.local:LocalExecutor.execute": "the seam to foreign code: one kind of error",
     "synapse_core.steps.orchestrator:Orchestrator.execute": "rolls back, then raises it again",
     "synapse_core.steps.orchestrator:Orchestrator._run_step": "a step is foreign code",
     "synapse_core.steps.orchestrator:Orchestrator._roll_back": "one rollback must not keep the others back",
