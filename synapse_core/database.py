@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+_LOCKED_SECONDS = 10
 metadata = sa.MetaData()
 
 runs = sa.Table(
@@ -55,7 +57,25 @@ def open_database(home: Path) -> sa.Engine:
 
 def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
     cursor = connection.cursor()
-    # Readers never wait for the writer; a lock of another process is waited for, up to 10 s.
-    for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=NORMAL"):
-        cursor.execute(f"PRAGMA {pragma}")
+    # Readers never wait for the writer; a lock of another process is waited for.
+    cursor.execute(f"PRAGMA busy_timeout={_LOCKED_SECONDS * 1000}")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    _use_wal(cursor)
     cursor.close()
+
+
+def _use_wal(cursor: sqlite3.Cursor) -> None:
+    """Put the file into WAL mode, which it then stays in.
+
+    SQLite does not wait for a lock here, whatever busy_timeout says: servers that make a home's database at
+    the same moment get "database is locked" at once.
+    """
+    deadline = time.monotonic() + _LOCKED_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
