@@ -21,6 +21,9 @@ from synapse_core.types import DataType
 
 ActionClass = type[BaseAction[Any]]
 
+# Folders that hold nothing of a plugin's own.
+PASSED_OVER = frozenset(("__pycache__", ".git", ".venv", "venv", "node_modules", ".pytest_cache"))
+
 
 class PluginDiscovery:
     """One plugin: what it is called, what actions it has, and their classes."""

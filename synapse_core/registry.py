@@ -19,6 +19,7 @@ import msgspec
 
 from synapse_core.config import PluginConfig, load_config
 from synapse_core.describe import ActionSpec, Answer, Description, Issue, Query
+from synapse_core.discovery import PASSED_OVER
 from synapse_core.errors import (
     ActionNotFoundError,
     InvalidConfig,
@@ -30,7 +31,6 @@ from synapse_core.plugin_child import PluginChild
 
 _CONFIG = "config.yaml"
 _SOURCES = (".py", ".yaml", ".yml", ".json", ".toml", ".txt", ".cfg", ".j2")
-_PASSED_OVER = frozenset(("__pycache__", ".git", ".venv", "venv", "node_modules", ".pytest_cache"))
 _MOST_SOURCES = 5_000
 _MOST_CHILDREN = 4
 _IDLE_SECONDS = 60.0
@@ -237,7 +237,7 @@ def _signature(root: Path) -> tuple[str, list[Path]]:
     marks: list[str] = []
     files: list[Path] = []
     for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if name not in _PASSED_OVER)
+        folders[:] = sorted(name for name in folders if name not in PASSED_OVER)
         for name in sorted(names):
             if name.endswith(_SOURCES) and len(files) < _MOST_SOURCES:
                 file = Path(folder, name)

@@ -59,7 +59,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
     """Who executes the run. There is one claim a run, made before any work, so that nothing runs twice.
 
-    executor 'nobody' means that the run was given up before anybody had begun it.
+    executor 'nobody' means that the run was given up before anybody had begun it. shipper: the actor that
+    brings the files of a worker which does not share the home's disk.
     """
 
     executor: str
@@ -67,6 +68,11 @@ class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
     worker: ProcessId | None = None
     host: str = ""
     actor: str | None = None
+    shipper: str | None = None
+
+    @property
+    def is_mirrored(self) -> bool:
+        return self.shipper is not None
 
 
 class StopRequest(msgspec.Struct, frozen=True):

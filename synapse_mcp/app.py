@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 # Waiting for a stop or an import takes a thread for seconds; a busy server must not run out of them.
 _THREADS = 64
-_STARTS_AT_ONCE = 8
 
 
 class App:
@@ -31,7 +29,6 @@ class App:
         self._home: Home | None = None
         self._opening = threading.Lock()
         self._limiter: anyio.CapacityLimiter | None = None
-        self._starts = ThreadPoolExecutor(_STARTS_AT_ONCE, "start-run")
 
     @property
     def home(self) -> Home:
@@ -42,7 +39,7 @@ class App:
 
                 self._home = Home(self.settings.home, self.settings.plugin_paths, self.settings.ray_address)
                 # Runs that ended while no server looked are brought up to date, whoever asks first.
-                self._starts.submit(self._home.runs.reconcile_all)
+                threading.Thread(target=self._home.runs.reconcile_all, daemon=True).start()
             return self._home
 
     async def call(self, work: Callable[[Home], T]) -> T:
@@ -55,12 +52,10 @@ class App:
         """Record a run and have it begun; a cancelled call cannot come between the two."""
         run, is_new = self.home.runs.submit(request, run_key)
         if is_new:
-            # In a thread of its own: a local Ray takes ten seconds to come up.
-            self._starts.submit(self.home.runs.start, run.run_id)
+            self.home.runs.begin(run)
         return run
 
     def close(self) -> None:
         """Let go of everything; runs go on."""
-        self._starts.shutdown(wait=False, cancel_futures=True)
         if self._home is not None:
             self._home.close()

@@ -17,6 +17,9 @@ _CRASHES = {
 }
 
 
+_ORPHANED = "the process that was to start it has died; the next server of this home starts it"
+
+
 def reconcile(run: Run, folder: RunFolder, executor: Executor, submitter: ProcessId) -> Run | None:
     """Return how a run without a terminal event stands, None where its events must be read once more.
 
@@ -29,6 +32,8 @@ def reconcile(run: Run, folder: RunFolder, executor: Executor, submitter: Proces
     if claim is None:
         if submitter.is_alive:
             return run.waits_for(folder.waiting())
+        if folder.request() is not None:
+            return run.waits_for(_ORPHANED)
         return _give_up(run, folder)
     if claim.executor == "nobody":
         return run.after(_never_begun())
@@ -88,7 +93,7 @@ def ending_of(ending: Exit, folder: RunFolder) -> Failed | Stopped:
 
 
 def _give_up(run: Run, folder: RunFolder) -> Run | None:
-    """End a run whose submitter died before anybody began it; a late beginner finds it taken."""
+    """End a run whose submitter died before it had written down what is to be run."""
     try:
         taken = folder.claim(Claim("nobody"))
     except FileNotFoundError:

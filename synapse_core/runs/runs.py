@@ -9,7 +9,9 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,15 +41,22 @@ class Runs:
     """The runs of a home. Calls are synchronous and short, but for `stop` and `wait`.
 
     executors: by mode, what carries out the runs.
+    adopts: start runs of processes that died before anybody had begun them. A process that only looks and
+    then ends should leave them to one that stays.
     """
 
-    def __init__(self, home: Path, executors: Mapping[str, Executor]) -> None:
+    def __init__(self, home: Path, executors: Mapping[str, Executor], *, adopts: bool = True) -> None:
         self._home = home
+        self._adopts = adopts
+        self._beginnings: dict[str, ThreadPoolExecutor] = {}
         self._opened: RunStore | None = None
         self._opening = threading.Lock()
         self._folders = home / "runs"
         self._executors = dict(executors)
-        self._me: ProcessId | None = None
+
+    @cached_property
+    def _me(self) -> ProcessId:
+        return ProcessId.current()
 
     @property
     def _store(self) -> RunStore:
@@ -89,19 +98,28 @@ class Runs:
             state=RunState.QUEUED,
             created=datetime.now(UTC),
         )
-        if self._me is None:
-            self._me = ProcessId.current()
         row = self._store.insert(run, run_key, fingerprint, self._me)
         if row is not None:
             return self._same(row, fingerprint, run_key or ""), False
         self.folder(run.run_id).create(request)
         return run, True
 
+    def begin(self, run: Run) -> None:
+        """Have a submitted run executed, and return at once.
+
+        Runs of one mode begin in the order of these calls: a local Ray that takes ten seconds to come up
+        holds up nothing else.
+        """
+        with self._opening:
+            if run.mode not in self._beginnings:
+                self._beginnings[run.mode] = ThreadPoolExecutor(1, f"begin-{run.mode}")
+            self._beginnings[run.mode].submit(self.start, run.run_id)
+
     def start(self, run_id: str) -> None:
         """Have a submitted run executed. A failure to begin becomes the run's ending, not an exception."""
         folder = self.folder(run_id)
         request = folder.request()
-        if request is None or folder.stop_requested() is not None:
+        if request is None or folder.stop_requested() is not None or folder.claimed() is not None:
             return
         try:
             self.executor(request.mode).start(folder, request, folder.note_waiting)
@@ -133,6 +151,7 @@ class Runs:
             now = self._catch_up(now, most_bytes)
             if _is_final(now.run):
                 break
+            now = self._adopted(now)
             settled = reconcile(
                 now.run, self.folder(now.run.run_id), self.executor(now.run.mode), now.submitter
             )
@@ -254,6 +273,8 @@ class Runs:
 
     def close(self) -> None:
         """Let go of files and connections. Runs go on."""
+        for beginning in self._beginnings.values():
+            beginning.shutdown(wait=False, cancel_futures=True)
         for executor in self._executors.values():
             executor.close()
         if self._opened is not None:
@@ -276,6 +297,18 @@ class Runs:
             row = now
         return row
 
+    def _adopted(self, row: RunRow) -> RunRow:
+        """Return the row of a run, started from here where the process that was to start it has died.
+
+        Should somebody have begun it even so, the second beginner finds it claimed.
+        """
+        folder = self.folder(row.run.run_id)
+        if row.submitter.is_alive or not self._adopts or not _is_waiting(folder):
+            return row
+        if self._store.take_over(row, self._me):
+            self.begin(row.run)
+        return self.row(row.run.run_id)
+
     def _same(self, row: RunRow, fingerprint: str, run_key: str) -> Run:
         if row.fingerprint != fingerprint:
             raise Conflict(
@@ -295,6 +328,11 @@ def new_run_id() -> str:
 def _is_final(run: Run) -> bool:
     """Return True where no later event can change the run; one that was lost may yet be heard of."""
     return run.is_done and run.state is not RunState.LOST
+
+
+def _is_waiting(folder: RunFolder) -> bool:
+    """Return True where a run was submitted whole and nobody has begun it, or given it up."""
+    return folder.claimed() is None and folder.exit() is None and folder.request() is not None
 
 
 def _fingerprint(request: RunRequest) -> str:

@@ -70,6 +70,19 @@ class RunStore:
             )
         return msgspec.structs.replace(row, events_stored=row.events_read)
 
+    def take_over(self, row: RunRow, submitter: ProcessId) -> bool:
+        """Make a process answer for the start of a run. Returns False where another one was faster."""
+        with self._connect() as connection:
+            changed = connection.execute(
+                sa.update(table)
+                .where(
+                    table.c.run_id == row.run.run_id,
+                    table.c.submitter == msgspec.json.encode(row.submitter),
+                )
+                .values(submitter=msgspec.json.encode(submitter))
+            )
+        return bool(changed.rowcount)
+
     def page(
         self,
         *,

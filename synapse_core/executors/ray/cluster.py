@@ -62,6 +62,7 @@ class ClusterStatus:
 
     state: not_started means that connect() would start it; unreachable, that connect() would fail.
     address: host:port of its control service (GCS). free_cpus, free_gpus: what no run holds.
+    nodes: what each node has, by Ray's names: "CPU", "GPU", "memory" (bytes).
     message: one sentence. fix: the exact next step, None where there is nothing to repair.
     """
 
@@ -73,6 +74,7 @@ class ClusterStatus:
     gpus: float | None = None
     free_cpus: float | None = None
     free_gpus: float | None = None
+    nodes: tuple[Mapping[str, float], ...] = ()
     ray_version: str | None = None
     fix: str | None = None
 
@@ -127,6 +129,12 @@ class RayCluster:
                 self._join(address, answer)
             self._joined = _joined_address()
             return _running(address, answer)
+
+    def node_id(self) -> str:
+        """Return the id of the node through which this process is connected. Call connect() first."""
+        node = _joined_node()
+        assert node is not None, "connect() was called"
+        return node
 
     def disconnect(self) -> None:
         """Let go of the cluster, if this process is connected to it; the cluster goes on."""
@@ -222,6 +230,7 @@ def _running(address: str, answer: gcs.GcsAnswer) -> ClusterStatus:
         gpus=gpus,
         free_cpus=free_cpus,
         free_gpus=free_gpus,
+        nodes=answer.totals,
         ray_version=answer.ray_version,
     )
 

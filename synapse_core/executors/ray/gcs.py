@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,13 +33,15 @@ class GcsAnswer:
 
     token: the one of the offered tokens that was accepted, None where none is needed.
     nodes: the ids of its live nodes, in hex.
-    total, free: amounts by resource name, summed over the nodes; "CPU" and "GPU" among them.
+    totals: what each live node has, by resource name: "CPU", "GPU", "memory" (bytes) among them.
+    total, free: the same amounts summed over the nodes.
     """
 
     ray_version: str
     token: str | None = None
     dashboard: str | None = None
     nodes: frozenset[str] = frozenset()
+    totals: tuple[dict[str, float], ...] = ()
     total: dict[str, float] = field(default_factory=dict)
     free: dict[str, float] = field(default_factory=dict)
 
@@ -96,13 +98,15 @@ def _ask_all(channel: Any, token: str | None, deadline: float) -> GcsAnswer:
     nodes = call("NodeInfoGcsService/GetAllNodeInfo")
     total = call("NodeResourceInfoGcsService/GetAllTotalResources")
     free = call("NodeResourceInfoGcsService/GetAllAvailableResources")
+    totals = tuple(map(_resources, total.get(2, [])))
     return GcsAnswer(
         ray_version=_text(alive, 2) or "unknown",
         token=token,
         dashboard=_text(dashboard, 2),
         nodes=frozenset(_live_nodes(nodes.get(2, []))),
-        total=_sum_resources(total.get(2, [])),
-        free=_sum_resources(free.get(2, [])),
+        totals=totals,
+        total=_sum(totals),
+        free=_sum(map(_resources, free.get(2, []))),
     )
 
 
@@ -138,13 +142,18 @@ def _live_nodes(nodes: list[bytes]) -> Iterator[str]:
             yield node[1][0].hex()
 
 
-def _sum_resources(nodes: list[bytes]) -> dict[str, float]:
-    """Add up a map<string, double> over the nodes; it is field 2 of each."""
+def _resources(node: bytes) -> dict[str, float]:
+    """Return a node's amounts, a map<string, double> in its field 2."""
     amounts: dict[str, float] = {}
-    for node in map(_fields, nodes):
-        for entry in map(_fields, node.get(2, [])):
-            name = _text(entry, 1) or ""
-            amount: float = struct.unpack("<d", entry[2][0])[0] if 2 in entry else 0.0
+    for entry in map(_fields, _fields(node).get(2, [])):
+        amounts[_text(entry, 1) or ""] = struct.unpack("<d", entry[2][0])[0] if 2 in entry else 0.0
+    return amounts
+
+
+def _sum(nodes: Iterable[dict[str, float]]) -> dict[str, float]:
+    amounts: dict[str, float] = {}
+    for node in nodes:
+        for name, amount in node.items():
             amounts[name] = amounts.get(name, 0.0) + amount
     return amounts
 

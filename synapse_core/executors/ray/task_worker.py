@@ -19,6 +19,8 @@ import ray
 from synapse_core.discovery import load_action
 from synapse_core.events import Succeeded
 from synapse_core.executors.local import LocalExecutor
+from synapse_core.executors.ray.mirror import distant_folder
+from synapse_core.executors.ray.run_order import RunOrder
 from synapse_core.processes import ProcessId, kill_descendants
 from synapse_core.run_folder import Claim, Exit, RunFolder, RunRequest
 from synapse_core.stop import StopSignal
@@ -35,30 +37,34 @@ _SERVER_FIRST_SECONDS = 1.0
 class TaskWorker:
     """One process on Ray that runs one action at a time, in its main thread, for one content of a plugin."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, first: RunOrder | None = None) -> None:
         self._name = name
         self._idle_since: float | None = None
+        if first is not None:
+            # Asked by itself, it needs nobody: who created it may be gone before it comes up.
+            ray.get_runtime_context().current_actor.run.remote(first)
 
-    def run(self, path: str, environment: Mapping[str, str]) -> bool:
+    def run(self, order: RunOrder) -> bool:
         """Run what the folder asks for. Returns False where somebody else has the run already."""
         self._idle_since = None
-        folder = RunFolder(path)
+        folder = RunFolder(order.path)
         claim = Claim("ray", worker=ProcessId.current(), host=os.uname().nodename, actor=self._name)
-        if not folder.claim(claim):
-            self._idle()
-            return False
-        stop = StopSignal()
         request = folder.request()
-        assert request is not None, "the submitter wrote it before it asked"
-        with (
-            _output_to(folder.output),
-            _stoppable(folder, request, stop),
-            surroundings(folder, request, environment),
-        ):
-            ending = run_request(folder, request, stop)
-        kill_descendants(os.getpid())
-        folder.write_exit(Exit(datetime.now(UTC), code=0 if isinstance(ending, Succeeded) else 1))
+        if request is None:
+            is_ours = self._run_far(order, claim)
+        elif is_ours := folder.claim(claim):
+            _work(folder, request, order.environment)
         self._idle()
+        return is_ours
+
+    def _run_far(self, order: RunOrder, claim: Claim) -> bool:
+        """Run where the home's disk is not: in a folder of this node, which is mirrored into the home."""
+        with distant_folder(order, claim) as folder:
+            if folder is None:
+                return False
+            request = folder.request()
+            assert request is not None, "it was laid out just now"
+            _work(folder, request, order.environment)
         return True
 
     def execute(
@@ -87,6 +93,19 @@ class TaskWorker:
         timer = threading.Timer(IDLE_SECONDS, end_if_idle)
         timer.daemon = True
         timer.start()
+
+
+def _work(folder: RunFolder, request: RunRequest, environment: Mapping[str, str]) -> None:
+    """Run a claimed run to its end, and write down that it ended."""
+    stop = StopSignal()
+    with (
+        _output_to(folder.output),
+        _stoppable(folder, request, stop),
+        surroundings(folder, request, environment),
+    ):
+        ending = run_request(folder, request, stop)
+    kill_descendants(os.getpid())
+    folder.write_exit(Exit(datetime.now(UTC), code=0 if isinstance(ending, Succeeded) else 1))
 
 
 @contextmanager

@@ -1,0 +1,238 @@
+"""Which run goes to which worker: the oldest first, idle workers before new ones, no more than fit."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from synapse_core.environment import passed_environment
+from synapse_core.errors import SynapseError
+from synapse_core.executors.base import Notify
+from synapse_core.executors.ray.capacity import asked_of, waiting_reason, workers_at_once
+from synapse_core.executors.ray.cluster import ClusterStatus, RayCluster
+from synapse_core.executors.ray.endings import exit_of
+from synapse_core.executors.ray.run_order import NAMESPACE, RunOrder, actor_options, worker_name
+from synapse_core.run_folder import Exit, Resources, RunFolder, RunRequest
+
+# A worker that is handed one run after the other makes room after so long: a run of another server may be
+# waiting for its CPU. A new worker costs half a second.
+_SHIFT_SECONDS = 5.0
+_TELL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class _Key:
+    """What two runs must share to use one worker: the plugin's very content, and its surroundings."""
+
+    root: str
+    content: str
+    resources: Resources
+    passed_names: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class _Order:
+    """A run that is to be executed."""
+
+    folder: RunFolder
+    request: RunRequest
+    notify: Notify
+    key: _Key
+    came: float = field(default_factory=time.monotonic)
+    is_retry: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """True where somebody has the run, or nobody is to have it any more."""
+        return self.folder.claimed() is not None or not self.folder.path.exists()
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A worker actor of ours. began: when it was given the first run of its shift."""
+
+    key: _Key
+    handle: Any
+    began: float = field(default_factory=time.monotonic)
+
+
+class WorkerPool:
+    """The workers of one process, and the runs that wait for one.
+
+    Everything happens in one thread, in the order in which it came: Ray answers in threads of its own, in
+    which asking Ray for anything would wait for itself. Workers are detached and hold their first run
+    already when they are created, so that it is executed whatever becomes of this process.
+    """
+
+    def __init__(self, cluster: RayCluster) -> None:
+        self._cluster = cluster
+        self._status: ClusterStatus | None = None
+        self._lanes: dict[Resources, deque[_Order]] = {}
+        self._active: Counter[Resources] = Counter()
+        self._idle: list[_Worker] = []
+        # Orders that were handed over; whether they have begun is seen in their folders.
+        self._handed: dict[_Order, _Worker] = {}
+        self._is_closed = False
+        self._thread = ThreadPoolExecutor(1, "ray-workers")
+        self._teller: threading.Thread | None = None
+
+    def put(self, folder: RunFolder, request: RunRequest, notify: Notify, status: ClusterStatus) -> None:
+        """Have a run executed when its turn comes. status: the cluster as it is."""
+        order = _Order(folder, request, notify, _key(request))
+        self._thread.submit(self._take_in, order, status)
+
+    def close(self) -> None:
+        """End idle workers, drop what waits; busy workers go on and end by themselves."""
+        self._thread.submit(self._close)
+
+    def _take_in(self, order: _Order, status: ClusterStatus) -> None:
+        self._status = status
+        self._lanes.setdefault(order.key.resources, deque()).append(order)
+        self._admit()
+        if self._teller is None or not self._teller.is_alive():
+            self._teller = threading.Thread(target=self._tell, name="ray-waiting", daemon=True)
+            self._teller.start()
+
+    def _admit(self) -> None:
+        """Give every run that can have one a worker, the oldest first."""
+        for lane in sorted(filter(None, self._lanes.values()), key=lambda lane: lane[0].came):
+            while lane and (lane[0].is_over or self._place(lane[0])):
+                lane.popleft()
+
+    def _place(self, order: _Order) -> bool:
+        """Hand a run to an idle worker of its kind, or to a new one. Returns False where it has to wait."""
+        fitting = [worker for worker in self._idle if worker.key == order.key]
+        if fitting:
+            self._idle.remove(fitting[-1])
+            self._hand(order, fitting[-1], is_new=False)
+            return True
+        resources = order.key.resources
+        assert self._status is not None, "an order brings the cluster's status"
+        if self._active[resources] >= workers_at_once(resources, self._status):
+            return False
+        if asked_of(resources):
+            # Idle workers hold what this one needs.
+            while self._idle:
+                end_worker(self._idle.pop().handle)
+        try:
+            self._hand(order, self._new_worker(order), is_new=True)
+        except SynapseError as error:
+            order.folder.write_exit(Exit(datetime.now(UTC), cause=error.code, message=error.message))
+        return True
+
+    def _new_worker(self, order: _Order) -> _Worker:
+        name = worker_name()
+        options = actor_options(order.key.resources, name, detached=True)
+        return _Worker(order.key, create_worker(options, name, self._order_of(order)))
+
+    def _order_of(self, order: _Order) -> RunOrder:
+        return RunOrder(
+            str(order.folder.path), passed_environment(order.request.passed_names), self._cluster.node_id()
+        )
+
+    def _hand(self, order: _Order, worker: _Worker, *, is_new: bool) -> None:
+        """Ask a worker for the run. A new one has it already; this call's answer tells when it is free."""
+        self._active[worker.key.resources] += 1
+        self._handed[order] = worker
+        if is_new:
+            worker.began = time.monotonic()
+        reply = worker.handle.run.remote(self._order_of(order))
+        reply.future().add_done_callback(lambda future: self._later(self._ended, order, worker, future))
+
+    def _later(self, work: Any, *arguments: Any) -> None:
+        with suppress(RuntimeError):  # this process is ending: its workers end by themselves
+            self._thread.submit(work, *arguments)
+
+    def _ended(self, order: _Order, worker: _Worker, future: Any) -> None:
+        """See to what the end of a call asks for, then to who waits."""
+        self._active[worker.key.resources] -= 1
+        self._handed.pop(order, None)
+        error = future.exception()
+        if error is None:
+            is_over = time.monotonic() - worker.began > _SHIFT_SECONDS
+            if self._is_closed or (is_over and any(self._lanes.values())):
+                end_worker(worker.handle)
+            else:
+                self._idle.append(worker)
+        elif not order.is_over and not order.is_retry and order.folder.stop_requested() is None:
+            # The worker ended between our taking it and its getting the run: nothing was begun.
+            order.is_retry = True
+            self._lanes[worker.key.resources].appendleft(order)
+        else:
+            claim = order.folder.claimed()
+            if claim is None or not claim.is_mirrored:
+                order.folder.write_exit(exit_of(error))
+        self._admit()
+        if not any(self._lanes.values()):
+            self._begin_shifts()
+        self._leave_when_done()
+
+    def _begin_shifts(self) -> None:
+        """Nobody waits: idle workers have held up nobody."""
+        for worker in self._idle:
+            worker.began = time.monotonic()
+
+    def _close(self) -> None:
+        self._is_closed = True
+        self._lanes.clear()
+        while self._idle:
+            end_worker(self._idle.pop().handle)
+        self._leave_when_done()
+
+    def _leave_when_done(self) -> None:
+        """End the thread of a closed pool when its last worker has become free and was ended."""
+        if self._is_closed and not self._handed:
+            self._thread.shutdown(wait=False)
+
+    def _tell(self) -> None:
+        """Write down every second why runs have not begun, until none waits."""
+        while not self._is_closed:
+            time.sleep(_TELL_SECONDS)
+            waiting = [order for order in self._unbegun() if not order.is_over]
+            status = self._cluster.status() if waiting else None
+            for ahead, order in enumerate(waiting):
+                if status is not None and not order.is_over:
+                    order.notify(waiting_reason(order.key.resources, status, ahead))
+            self._later(self._give_up_stopped)
+            if not waiting and not self._handed:
+                return
+
+    def _unbegun(self) -> Iterator[_Order]:
+        orders = [*self._handed, *(order for lane in list(self._lanes.values()) for order in list(lane))]
+        return iter(sorted(orders, key=lambda order: order.came))
+
+    def _give_up_stopped(self) -> None:
+        """End workers that have not come up and whose run was stopped meanwhile."""
+        for order, worker in list(self._handed.items()):
+            claim = order.folder.claimed()
+            if claim is not None and claim.executor == "nobody":
+                end_worker(worker.handle)
+        self._admit()
+
+
+def create_worker(options: dict[str, Any], name: str, first: RunOrder | None = None) -> Any:
+    """Create a worker actor; `first` is the run that it begins with."""
+    import ray  # it is loaded by now
+
+    from synapse_core.executors.ray.task_worker import TaskWorker  # imports Ray
+
+    return ray.remote(TaskWorker).options(namespace=NAMESPACE, **options).remote(name, first)
+
+
+def end_worker(handle: Any) -> None:
+    """End a worker; one of a cluster that died needs no ending."""
+    import ray  # it is loaded by now
+
+    with suppress(ray.exceptions.RayError):
+        ray.kill(handle)
+
+
+def _key(request: RunRequest) -> _Key:
+    return _Key(request.root, request.content, request.resources, request.passed_names)
