@@ -27,7 +27,12 @@ class Greeter:
     """The same work as `hello/greet`, with the arguments that TaskWorker.execute takes."""
 
     def greet(
-        self, target: Any, params: dict[str, Any], env: dict[str, Any], job_id: str | None, language: str | None
+        self,
+        target: Any,
+        params: dict[str, Any],
+        env: dict[str, Any],
+        job_id: str | None,
+        language: str | None,
     ) -> dict[str, Any]:
         return {"text": f"Hello, {params['name']}!", "steps": 1}
 
@@ -126,4 +131,6 @@ def _greeter(num_cpus: float) -> Any:
 
 
 def _greet(greeter: Any) -> Any:
-    return ray.get(greeter.greet.remote(("folder", "plugin.greet:GreetAction", "hello"), _PARAMS, {}, None, None))
+    return ray.get(
+        greeter.greet.remote(("folder", "plugin.greet:GreetAction", "hello"), _PARAMS, {}, None, None)
+    )

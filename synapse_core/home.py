@@ -15,10 +15,18 @@ class Home:
     """What servers, the command line and scripts share: the plugins, the runs and the cluster of a home.
 
     plugin_paths: where plugins are searched. ray_address: a cluster to use instead of the home's own.
+    adopts: see Runs.
     Opening a home touches nothing but memory; Ray and the database are reached for when first needed.
     """
 
-    def __init__(self, path: Path, plugin_paths: Sequence[Path] = (), ray_address: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        plugin_paths: Sequence[Path] = (),
+        ray_address: str | None = None,
+        *,
+        adopts: bool = True,
+    ) -> None:
         self.path = path
         self.cluster = RayCluster(path, ray_address)
         self.registry = Registry(plugin_paths, path / "cache" / "descriptions")
@@ -26,7 +34,7 @@ class Home:
             "local": ProcessExecutor(),
             "task": RayActorExecutor(cluster=self.cluster),
         }
-        self.runs = Runs(path, executors)
+        self.runs = Runs(path, executors, adopts=adopts)
 
     def close(self) -> None:
         """Let go of everything this process holds. Runs and the cluster go on."""

@@ -48,7 +48,8 @@ RayAddress = Annotated[
 def opened(plugins: list[str] | None = None, ray_address: str | None = None) -> Iterator[Home]:
     """Open the home; a foreseen failure becomes two lines and exit code 1."""
     settings = Settings.make(plugins or (), ray_address)
-    home = Home(settings.home, settings.plugin_paths, settings.ray_address)
+    # A command ends soon: what a dead server left is for a server to start.
+    home = Home(settings.home, settings.plugin_paths, settings.ray_address, adopts=False)
     try:
         yield home
     except SynapseError as error:

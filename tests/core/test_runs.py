@@ -109,15 +109,54 @@ def test_a_run_goes_on_without_its_supervisor_and_can_be_stopped(local_lab, tmp_
     assert not pid_is_alive(claim.worker.pid)
 
 
-def test_a_run_that_nobody_began_because_its_submitter_died_is_told_and_can_no_longer_begin(local_lab):
-    run, _ = local_lab.runs.submit(request_for(local_lab))
+def orphaned(lab) -> Run:
+    """Submit a run whose submitter then dies before anybody has begun it."""
+    run, _ = lab.runs.submit(request_for(lab))
     gone = ProcessId(os.getpid(), "another process of the same number")
-    store = RunStore(local_lab.home)
-    with store._connect() as connection:
-        connection.exec_driver_sql(
-            "update runs set submitter = ?", (__import__("msgspec").json.encode(gone),)
-        )
+    store = RunStore(lab.home)
+    assert store.take_over(store.get(run.run_id), gone)
     store.close()
+    return run
+
+
+def test_a_run_whose_server_died_before_it_began_is_started_by_the_next_one(local_lab):
+    run = orphaned(local_lab)
+
+    ended = local_lab.until(run.run_id, lambda run: run.is_done)
+
+    assert ended.state is RunState.SUCCEEDED
+    assert ended.result == {"text": "Hello, world!", "steps": 1}
+
+
+def test_servers_that_find_an_orphan_at_the_same_time_run_it_once(local_lab):
+    run = orphaned(local_lab)
+    others = [Runs(local_lab.home, {"local": ProcessExecutor()}) for _ in range(4)]
+    looking = [threading.Thread(target=runs.wait, args=(run.run_id, 30)) for runs in others]
+    for thread in looking:
+        thread.start()
+    for thread in looking:
+        thread.join()
+    for runs in others:
+        runs.close()
+
+    assert [event.seq for event in local_lab.events(run) if event.seq == 1] == [1]
+    assert local_lab.runs.get(run.run_id).state is RunState.SUCCEEDED
+
+
+def test_a_process_that_only_looks_leaves_an_orphan_to_a_server(local_lab):
+    run = orphaned(local_lab)
+    looking = Runs(local_lab.home, {"local": ProcessExecutor()}, adopts=False)
+
+    told = looking.get(run.run_id)
+
+    assert told.state is RunState.QUEUED
+    assert "next server" in told.waiting
+    looking.close()
+
+
+def test_a_run_of_which_only_the_row_was_written_is_told_and_can_no_longer_begin(local_lab):
+    run = orphaned(local_lab)
+    (local_lab.runs.folder(run.run_id).path / "request.json").unlink()
 
     told = local_lab.runs.get(run.run_id)
 
@@ -125,7 +164,6 @@ def test_a_run_that_nobody_began_because_its_submitter_died_is_told_and_can_no_l
     assert told.failure.code == "never_started"
     assert told.failure.retryable
     local_lab.runs.start(run.run_id)
-    local_lab.until(run.run_id, lambda _: True)
     assert not local_lab.runs.folder(run.run_id).events.exists()
 
 

@@ -176,7 +176,7 @@ async def test_thirty_kills_at_random_moments_lose_nothing_and_run_nothing_twice
             assert_recorded_whole(home, run["run_id"])
             spared += 1
         else:
-            # Killed between the row and the process: it is known that nothing ran.
+            # Killed between the row and its folder: it is known that nothing ran.
             assert run["failure"]["code"] == "never_started", told
     runs = Runs(home, {"local": ProcessExecutor()})
     assert len(runs.list(limit=100)[0]) == rounds, "one run a key"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from synapse_core.errors import InvalidRequest
 from synapse_core.executors.ray.cluster import ClusterStatus
@@ -11,7 +12,7 @@ from synapse_core.run_folder import Resources
 DEFAULT_CPUS = 1.0
 # How many workers that ask for nothing may run at a time.
 _MOST_WITHOUT_RESOURCES = 32
-_NAMES = {"CPU": "CPUs", "GPU": "GPUs", "memory": "bytes of memory"}
+_NAMES = MappingProxyType({"CPU": "CPUs", "GPU": "GPUs", "memory": "bytes of memory"})
 
 
 def asked_of(resources: Resources) -> dict[str, float]:
