@@ -36,13 +36,14 @@ class Way(StrEnum):
     PRINT = "print"
     FLOOD_EVENTS = "flood_events"
     SILENT = "silent"
+    ARTIFACT = "artifact"
 
 
 class MisbehaveParams(BaseModel):
     """How to go wrong, and how much."""
 
     way: Way = Field(description="How to go wrong")
-    amount: int = Field(default=1, ge=1, le=2_000_000_000, description="Bytes to print or events to emit")
+    amount: int = Field(default=1, ge=1, le=2_000_000_000, description="Bytes to write or events to emit")
     seconds: float = Field(default=60.0, ge=0, le=3600, description="How long to hang")
     marker: str | None = Field(
         default=None, description="A folder in which rollbacks and children leave files"
@@ -185,6 +186,14 @@ def _silent(context: MisbehaveContext) -> None:
     return None
 
 
+def _artifact(context: MisbehaveContext) -> int:
+    """Leave a file of `amount` bytes, which is no misbehaviour unless it is large."""
+    print("writing a file")
+    with open("data.bin", "wb") as file:
+        file.truncate(context.params.amount)
+    return context.params.amount
+
+
 _WAYS = {
     Way.FAIL: _fail,
     Way.EXIT: _exit,
@@ -201,4 +210,5 @@ _WAYS = {
     Way.PRINT: _print,
     Way.FLOOD_EVENTS: _flood_events,
     Way.SILENT: _silent,
+    Way.ARTIFACT: _artifact,
 }

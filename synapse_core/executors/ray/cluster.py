@@ -11,7 +11,8 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -120,7 +121,7 @@ class RayCluster:
         Raises RayUnavailable where the cluster cannot be used, InvalidRequest where this process is
         connected to another one.
         """
-        with _connection:
+        with _connection, _own_excepthook():
             _prepare_environment()
             address = self._address or self._ensure_head(notify or _say_nothing)
             answer = self._ask(address, _CONNECT_SECONDS if self._address else _LOCAL_CONNECT_SECONDS)
@@ -238,6 +239,20 @@ def _running(address: str, answer: gcs.GcsAnswer) -> ClusterStatus:
 def _prepare_environment() -> None:
     for name, value in DRIVER_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+
+
+@contextmanager
+def _own_excepthook() -> Iterator[None]:
+    """Keep this process's way of telling an uncaught exception.
+
+    The import of Ray replaces it by one that asks the cluster to note the exception: with a dead cluster the
+    process would hang instead of ending.
+    """
+    excepthook = sys.excepthook
+    try:
+        yield
+    finally:
+        sys.excepthook = excepthook
 
 
 def _configured_token() -> str | None:

@@ -40,6 +40,7 @@ class TaskWorker:
     def __init__(self, name: str, first: RunOrder | None = None) -> None:
         self._name = name
         self._idle_since: float | None = None
+        self._taken: set[str] = set()
         if first is not None:
             # Asked by itself, it needs nobody: who created it may be gone before it comes up.
             ray.get_runtime_context().current_actor.run.remote(first)
@@ -50,15 +51,20 @@ class TaskWorker:
         folder = RunFolder(order.path)
         claim = Claim("ray", worker=ProcessId.current(), host=os.uname().nodename, actor=self._name)
         request = folder.request()
+        is_ours = False
         if request is None:
             is_ours = self._run_far(order, claim)
-        elif is_ours := folder.claim(claim):
+        elif folder.claim(claim):
+            is_ours = True
             _work(folder, request, order.environment)
         self._idle()
         return is_ours
 
     def _run_far(self, order: RunOrder, claim: Claim) -> bool:
         """Run where the home's disk is not: in a folder of this node, which is mirrored into the home."""
+        if order.path in self._taken:
+            return False  # the same worker's claim would count as the first one, asked for again
+        self._taken.add(order.path)
         with distant_folder(order, claim) as folder:
             if folder is None:
                 return False
