@@ -121,7 +121,7 @@ def timed_out(request: RunRequest) -> Failed:
     return Failed(
         code="timeout",
         message=f"The run took longer than its limit of {request.timeout_seconds:g} s and was stopped.",
-        hint="Raise timeout_seconds of the action in config.yaml, or give it less to do.",
+        hint="Raise timeout_seconds of the call, or of the action in config.yaml, or give it less to do.",
     )
 
 

@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -86,16 +86,28 @@ class RayCluster:
     address: a cluster that somebody else runs, as host:port; None is the home's own local head, which is
     started when first connected to, outlives this process and is shared by all processes of the home.
     num_cpus: what a local head offers when this process starts it; None is every CPU of the machine.
+    token_path: a file with the token of a named cluster; None is where Ray itself would look.
+    jobs_url: the job server of a named cluster, where it is not the one that the cluster tells.
     Raises InvalidRequest for an address that is not host:port.
     """
 
-    def __init__(self, home: Path, address: str | None = None, *, num_cpus: int | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        address: str | None = None,
+        *,
+        num_cpus: int | None = None,
+        token_path: Path | None = None,
+        jobs_url: str | None = None,
+    ) -> None:
         if address is not None and not _ADDRESS.fullmatch(address):
             raise InvalidRequest(
                 f"{address!r} is not the address of a Ray cluster; host:port is, as in 'head.example:6379'.",
                 hint="Give the address that `ray start --head` prints, without http:// or ray://.",
             )
         self._address = address
+        self._token_path = token_path
+        self._jobs_url = jobs_url
         self._head = LocalHead(home, num_cpus or os.cpu_count() or 1)
         self._joined: str | None = None
 
@@ -111,7 +123,7 @@ class RayCluster:
             answer = self._ask(address, _STATUS_SECONDS)
         except RayUnavailable as error:
             return ClusterStatus("unreachable", error.message, address, fix=error.hint)
-        return _running(address, answer)
+        return self._running(address, answer)
 
     def connect(self, notify: Notify | None = None) -> ClusterStatus:
         """Connect this process to the cluster and return its status; start a local head where none runs.
@@ -129,7 +141,7 @@ class RayCluster:
                 _leave_dead(address)
                 self._join(address, answer)
             self._joined = _joined_address()
-            return _running(address, answer)
+            return self._running(address, answer)
 
     def node_id(self) -> str:
         """Return the id of the node through which this process is connected. Call connect() first."""
@@ -187,12 +199,18 @@ class RayCluster:
 
     def _tokens(self) -> Sequence[str | None]:
         """Return the tokens to try. A named cluster sees ours only if it asks for one."""
-        return (self._head.token(),) if self._address is None else (None, _configured_token())
+        if self._address is None:
+            return (self._head.token(),)
+        return (None, _configured_token() if self._token_path is None else _read_token(self._token_path))
+
+    def _running(self, address: str, answer: gcs.GcsAnswer) -> ClusterStatus:
+        status = _running(address, answer)
+        return status if self._jobs_url is None else replace(status, dashboard_url=self._jobs_url)
 
     def _join(self, address: str, answer: gcs.GcsAnswer) -> None:
         if self._address is not None:
             _require_local_node(address, answer)
-        _use_token(answer.token, self._head.token_path if self._address is None else None)
+        _use_token(answer.token, self._head.token_path if self._address is None else self._token_path)
         import ray  # after the environment is set; 250 ms and 60 MB
 
         try:
@@ -264,10 +282,21 @@ def _configured_token() -> str | None:
     return path.read_text().strip() if path.is_file() else None
 
 
+def _read_token(path: Path) -> str:
+    """Return the token of a file that was named. Raises RayUnavailable where it cannot be read."""
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise RayUnavailable(
+            f"The file {path}, which is to hold the Ray cluster's token, cannot be read: {error.strerror}.",
+            hint="Correct ray_token_path of the profile, or put the token there, readable by you alone.",
+        ) from error
+
+
 def _use_token(token: str | None, path: Path | None) -> None:
     """Make Ray use this token from now on.
 
-    path: the file of the home's own token; None leaves where the user's token is to be found as it is.
+    path: the file that holds it; None leaves where the user's token is to be found as it is.
     """
     os.environ["RAY_AUTH_MODE"] = "token" if token else "disabled"
     if path is not None:
