@@ -143,6 +143,11 @@ class RayCluster:
             self._joined = _joined_address()
             return self._running(address, answer)
 
+    @property
+    def wanted(self) -> Path:
+        """A file of the home that is touched while runs wait for a worker, so that idle ones make room."""
+        return self._head.folder / "wanted"
+
     def node_id(self) -> str:
         """Return the id of the node through which this process is connected. Call connect() first."""
         node = _joined_node()

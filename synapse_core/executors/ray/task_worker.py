@@ -29,6 +29,7 @@ from synapse_core.worker import run_request, surroundings
 
 # An idle worker holds its CPU, which a run of another server may be waiting for.
 IDLE_SECONDS = 10.0
+_LOOK_FOR_OTHERS_SECONDS = 0.25
 _LOOK_FOR_STOP_SECONDS = 0.1
 # A stopping server kills a worker that does not end; should that server die, the worker does it itself.
 _SERVER_FIRST_SECONDS = 1.0
@@ -57,7 +58,7 @@ class TaskWorker:
         elif folder.claim(claim):
             is_ours = True
             _work(folder, request, order.environment)
-        self._idle()
+        self._idle(Path(order.wanted))
         return is_ours
 
     def _run_far(self, order: RunOrder, claim: Claim) -> bool:
@@ -88,17 +89,27 @@ class TaskWorker:
         executor = LocalExecutor({**os.environ, **env}, job_id, language)
         return executor.execute(target, params)
 
-    def _idle(self) -> None:
-        """End this actor unless it gets another run in time."""
+    def _idle(self, wanted: Path) -> None:
+        """End this actor unless it gets another run in time; at once when others wait for its place."""
         since = self._idle_since = time.monotonic()
+        now = time.time()
 
         def end_if_idle() -> None:
+            while self._idle_since == since:
+                time.sleep(_LOOK_FOR_OTHERS_SECONDS)
+                if time.monotonic() - since > IDLE_SECONDS or _touched(wanted) > now:
+                    break
             if self._idle_since == since:
                 ray.kill(ray.get_runtime_context().current_actor)
 
-        timer = threading.Timer(IDLE_SECONDS, end_if_idle)
-        timer.daemon = True
-        timer.start()
+        threading.Thread(target=end_if_idle, daemon=True).start()
+
+
+def _touched(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0  # nobody has waited yet, or the home is on another disk
 
 
 def _work(folder: RunFolder, request: RunRequest, environment: Mapping[str, str]) -> None:
