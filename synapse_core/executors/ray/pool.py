@@ -18,7 +18,7 @@ from synapse_core.executors.ray.capacity import asked_of, waiting_reason, worker
 from synapse_core.executors.ray.cluster import ClusterStatus, RayCluster
 from synapse_core.executors.ray.endings import exit_of
 from synapse_core.executors.ray.run_order import NAMESPACE, RunOrder, actor_options, worker_name
-from synapse_core.run_folder import Exit, Resources, RunFolder, RunRequest
+from synapse_core.run_folder import Claim, Exit, Resources, RunFolder, RunRequest
 
 # A worker that is handed one run after the other makes room after so long: a run of another server may be
 # waiting for its CPU. A new worker costs half a second.
@@ -75,6 +75,7 @@ class WorkerPool:
     def __init__(self, cluster: RayCluster) -> None:
         self._cluster = cluster
         self._status: ClusterStatus | None = None
+        self._node: str | None = None
         self._lanes: dict[Resources, deque[_Order]] = {}
         self._active: Counter[Resources] = Counter()
         self._idle: list[_Worker] = []
@@ -94,12 +95,20 @@ class WorkerPool:
         self._thread.submit(self._close)
 
     def _take_in(self, order: _Order, status: ClusterStatus) -> None:
-        self._status = status
+        self._joined(status)
         self._lanes.setdefault(order.key.resources, deque()).append(order)
         self._admit()
         if self._teller is None or not self._teller.is_alive():
             self._teller = threading.Thread(target=self._tell, name="ray-waiting", daemon=True)
             self._teller.start()
+
+    def _joined(self, status: ClusterStatus) -> None:
+        """Take note of the cluster as it is; the workers of one that died are gone."""
+        self._status = status
+        node = self._cluster.node_id()
+        if node != self._node:
+            self._node = node
+            self._idle.clear()
 
     def _admit(self) -> None:
         """Give every run that can have one a worker, the oldest first."""
@@ -125,7 +134,10 @@ class WorkerPool:
         try:
             self._hand(order, self._new_worker(order))
         except SynapseError as error:
-            order.folder.write_exit(Exit(datetime.now(UTC), cause=error.code, message=error.message))
+            if order.folder.claim(Claim("nobody")):
+                order.folder.write_exit(
+                    Exit(datetime.now(UTC), cause=error.code, message=error.message, hint=error.hint)
+                )
         return True
 
     def _gives_way(self, order: _Order) -> bool:
@@ -137,6 +149,8 @@ class WorkerPool:
         )
 
     def _new_worker(self, order: _Order) -> _Worker:
+        # Asked anew: with a cluster that died meanwhile, creating an actor would wait for ever.
+        self._joined(self._cluster.connect(order.notify))
         name = worker_name()
         options = actor_options(order.key.resources, name, detached=True)
         return _Worker(order.key, create_worker(options, name, self._order_of(order)))
