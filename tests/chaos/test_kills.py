@@ -1,4 +1,4 @@
-"""Whatever is killed, at whatever moment: nothing recorded is lost, nothing runs twice, the end is told truly."""
+"""Whatever is killed, at any moment: nothing recorded is lost, nothing runs twice, the end is told truly."""
 
 from __future__ import annotations
 
