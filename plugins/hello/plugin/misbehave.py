@@ -26,6 +26,7 @@ class Way(StrEnum):
     OS_EXIT = "os_exit"
     CRASH = "crash"
     OUT_OF_MEMORY = "out_of_memory"
+    EAT_MEMORY = "eat_memory"
     LOOP = "loop"
     SLEEP = "sleep"
     IGNORE_STOP = "ignore_stop"
@@ -43,7 +44,7 @@ class MisbehaveParams(BaseModel):
     """How to go wrong, and how much."""
 
     way: Way = Field(description="How to go wrong")
-    amount: int = Field(default=1, ge=1, le=2_000_000_000, description="Bytes to write or events to emit")
+    amount: int = Field(default=1, ge=1, le=20_000_000_000, description="Bytes to write or events to emit")
     seconds: float = Field(default=60.0, ge=0, le=3600, description="How long to hang")
     marker: str | None = Field(
         default=None, description="A folder in which rollbacks and children leave files"
@@ -118,6 +119,15 @@ def _crash(context: MisbehaveContext) -> None:
 
 def _out_of_memory(context: MisbehaveContext) -> None:
     bytearray(1 << 62)
+
+
+def _eat_memory(context: MisbehaveContext) -> int:
+    """Take `amount` bytes bit by bit, and really use them."""
+    eaten = []
+    for _ in range(context.params.amount >> 24):
+        eaten.append(bytearray(os.urandom(1)) * (1 << 24))
+        time.sleep(0.005)
+    return len(eaten)
 
 
 def _loop(context: MisbehaveContext) -> None:
@@ -200,6 +210,7 @@ _WAYS = {
     Way.OS_EXIT: _os_exit,
     Way.CRASH: _crash,
     Way.OUT_OF_MEMORY: _out_of_memory,
+    Way.EAT_MEMORY: _eat_memory,
     Way.LOOP: _loop,
     Way.SLEEP: _sleep,
     Way.IGNORE_STOP: _ignore_stop,

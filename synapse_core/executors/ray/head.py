@@ -47,6 +47,8 @@ _LOCK_SECONDS = _START_SECONDS + 30.0
 _TEMP_PATH_BYTES = (107 if sys.platform == "linux" else 103) - 71
 # How the private folder is named that holds Ray's files where they do not fit into the home.
 _OUTSIDE = "synapse-ray-"
+# When Ray's nodes kill workers for lack of memory; whoever starts the head may set it.
+_MEMORY_LIMITS = ("RAY_memory_usage_threshold", "RAY_memory_monitor_refresh_ms")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -226,6 +228,7 @@ class LocalHead:
         }
         return {
             **passed,
+            **{name: os.environ[name] for name in _MEMORY_LIMITS if name in os.environ},
             MARK: str(self._home),
             "SYNAPSE_HOME": str(self._home),
             # The dashboard's parts leave folders behind when they are killed.
