@@ -106,7 +106,7 @@ class RayActorExecutor:
     # For recorded runs
 
     def check(self, request: RunRequest) -> None:
-        status = self._cluster.status()
+        status = self._cluster.recent_status()
         if status.state == "unreachable":
             raise RayUnavailable(status.message, hint=status.fix)
         check_fits(request.resources, status)

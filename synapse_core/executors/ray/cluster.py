@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,7 +22,7 @@ from typing import Literal
 from synapse_core.errors import InvalidRequest, RayUnavailable
 from synapse_core.executors.base import Notify
 from synapse_core.executors.ray import gcs
-from synapse_core.executors.ray.head import LocalHead
+from synapse_core.executors.ray.head import HeadRecord, LocalHead
 
 # What a process that connects must have set before its first `import ray`.
 DRIVER_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
@@ -44,6 +45,9 @@ _STATUS_SECONDS = 1.0
 _CONNECT_SECONDS = 3.0
 # A local head that swaps or computes on all cores is slow, not dead, and its runs are not to be lost.
 _LOCAL_CONNECT_SECONDS = 15.0
+# What the home's own head has said is believed for so long while its processes live: asking takes 6 ms, and
+# what a run needs to know, the size of its nodes, does not change.
+_BELIEVED_SECONDS = 1.0
 # Leaving a head that died took up to 15 s.
 _LEAVE_SECONDS = 30.0
 
@@ -97,10 +101,11 @@ class RayCluster:
         self._address = address
         self._head = LocalHead(home, num_cpus or os.cpu_count() or 1)
         self._joined: str | None = None
+        self._told: _Told | None = None
 
     def status(self) -> ClusterStatus:
         """Tell whether the cluster runs, and what it has. Starts nothing; answers in 1.5 s at most."""
-        address = self._address
+        address, head = self._address, None
         if address is None:
             head = self._head.record()
             if head is None or not head.is_alive:
@@ -110,25 +115,36 @@ class RayCluster:
             answer = self._ask(address, _STATUS_SECONDS)
         except RayUnavailable as error:
             return ClusterStatus("unreachable", error.message, address, fix=error.hint)
-        return _running(address, answer)
+        return self._told_by(head, address, answer)
+
+    def recent_status(self) -> ClusterStatus:
+        """Return the status; of the home's own head, while this process is connected to it, one that may be
+        a second old: the sizes are true, what is free may have changed."""
+        return self._believed() or self.status()
 
     def connect(self, notify: Notify | None = None) -> ClusterStatus:
         """Connect this process to the cluster and return its status; start a local head where none runs.
 
         notify: told what is waited for, in the calling thread.
-        Does nothing where this process is connected. Connects anew where the head it was connected to died.
+        Does nothing where this process is connected; the status may then be the recent one. Connects anew
+        where the head it was connected to died.
         Raises RayUnavailable where the cluster cannot be used, InvalidRequest where this process is
         connected to another one.
         """
         with _connection:
+            if (believed := self._believed()) is not None:
+                return believed
             _prepare_environment()
-            address = self._address or self._ensure_head(notify or _say_nothing)
+            head, address = None, self._address
+            if address is None:
+                head = self._ensure_head(notify or _say_nothing)
+                address = head.address
             answer = self._ask(address, _CONNECT_SECONDS if self._address else _LOCAL_CONNECT_SECONDS)
             if _joined_node() not in answer.nodes:
                 _leave_dead(address)
                 self._join(address, answer)
             self._joined = _joined_address()
-            return _running(address, answer)
+            return self._told_by(head, address, answer)
 
     def node_id(self) -> str:
         """Return the id of the node through which this process is connected. Call connect() first."""
@@ -155,14 +171,29 @@ class RayCluster:
             self.disconnect()
             return self._head.stop()
 
-    def _ensure_head(self, notify: Notify) -> str:
-        """Return the address of the home's head, started where none runs."""
+    def _told_by(self, head: HeadRecord | None, address: str, answer: gcs.GcsAnswer) -> ClusterStatus:
+        """Return the status, kept for a moment where this process is connected to the home's own head."""
+        status = _running(address, answer)
+        if head is not None and self._joined is not None and _joined_node() in answer.nodes:
+            self._told = _Told(head, status, time.monotonic())
+        return status
+
+    def _believed(self) -> ClusterStatus | None:
+        """Return what the home's own head said a moment ago, None where it has to be asked."""
+        told = self._told
+        if told is None or time.monotonic() - told.at > _BELIEVED_SECONDS:
+            return None
+        is_same = told.head.is_alive and self._joined is not None and _joined_address() == self._joined
+        return told.status if is_same else None
+
+    def _ensure_head(self, notify: Notify) -> HeadRecord:
+        """Return the home's head, started where none runs."""
         # 0.4 s that pass while a head starts.
         importing = threading.Thread(target=importlib.import_module, args=("ray",), daemon=True)
         importing.start()
         head = self._head.ensure(notify)
         importing.join()
-        return head.address
+        return head
 
     def _ask(self, address: str, seconds: float) -> gcs.GcsAnswer:
         """Return what the cluster says, which is then one that this process can use."""
@@ -206,6 +237,15 @@ class RayCluster:
                 f"Ray at {address} answers, but this process could not join it: {error}",
                 hint="Both sides need the same Python (to the minor version) and the same Ray.",
             ) from error
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a head said. at: when, on the monotonic clock."""
+
+    head: HeadRecord
+    status: ClusterStatus
+    at: float
 
 
 def _not_started(has_died: bool) -> ClusterStatus:
