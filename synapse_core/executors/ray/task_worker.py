@@ -40,13 +40,21 @@ class TaskWorker:
     def __init__(self, name: str, first: RunOrder | None = None) -> None:
         self._name = name
         self._idle_since: float | None = None
+        self._is_ending = False
+        self._turning = threading.Lock()
         if first is not None:
             # Asked by itself, it needs nobody: who created it may be gone before it comes up.
             ray.get_runtime_context().current_actor.run.remote(first)
 
     def run(self, order: RunOrder) -> bool:
-        """Run what the folder asks for. Returns False where somebody else has the run already."""
-        self._idle_since = None
+        """Run what the folder asks for. Returns False where somebody else has the run already.
+
+        Raises RuntimeError, the run untouched, where this worker is just ending for want of work.
+        """
+        with self._turning:
+            if self._is_ending:
+                raise RuntimeError(f"{self._name} is ending; another worker has to take the run")
+            self._idle_since = None
         folder = RunFolder(order.path)
         claim = Claim("ray", worker=ProcessId.current(), host=os.uname().nodename, actor=self._name)
         request = folder.request()
@@ -87,7 +95,10 @@ class TaskWorker:
         since = self._idle_since = time.monotonic()
 
         def end_if_idle() -> None:
-            if self._idle_since == since:
+            # A kill takes a moment to arrive, and must not hit a run that came in between.
+            with self._turning:
+                self._is_ending = self._idle_since == since
+            if self._is_ending:
                 ray.kill(ray.get_runtime_context().current_actor)
 
         timer = threading.Timer(IDLE_SECONDS, end_if_idle)
