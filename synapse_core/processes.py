@@ -71,6 +71,8 @@ def kill_group(group: int) -> None:
 
 def kill_descendants(pid: int) -> int:
     """Kill all processes below `pid`. Returns how many there were."""
+    if pid == os.getpid() and not _has_children():
+        return 0  # known at once; looking at every process of the machine takes 4 ms
     below = descendants(pid)
     for process in below:
         process.send(signal.SIGKILL)
@@ -94,6 +96,17 @@ def adopt_orphans() -> None:
 
     PR_SET_CHILD_SUBREAPER = 36  # noqa: N806  # the kernel's own name
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _has_children() -> bool:
+    """Tell whether this process may have a child, running or not yet waited for."""
+    if not _IS_LINUX:
+        return True  # who knows
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _start_mark(pid: int) -> str | None:

@@ -120,7 +120,8 @@ class RunFolder:
 
     def create(self, request: RunRequest) -> None:
         """Lay the folder out and write the request into it."""
-        self.artifacts.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.artifacts.mkdir(exist_ok=True)
         self._write("request.json", request)
 
     def request(self) -> RunRequest | None:

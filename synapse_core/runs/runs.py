@@ -26,7 +26,14 @@ from synapse_core.run_folder import Claim, Exit, RunFolder, RunRequest
 from synapse_core.runs.log import LogPage, read_log
 from synapse_core.runs.reconcile import reconcile
 from synapse_core.runs.run import Run, RunRow, fold
-from synapse_core.runs.tail import ends_terminal, iterate_events, read_events, size_of
+from synapse_core.runs.tail import (
+    RECONCILE_SECONDS,
+    ends_terminal,
+    iterate_events,
+    look_after,
+    read_events,
+    size_of,
+)
 
 if TYPE_CHECKING:
     from synapse_core.runs.store import RunStore
@@ -233,12 +240,19 @@ class Runs:
 
     def wait(self, run_id: str, timeout_seconds: float | None = None) -> Run:
         """Return the run when it has ended, or as it stands when the time is up; it goes on then."""
-        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        while True:
-            run = self.get(run_id)
-            if run.is_done or (deadline is not None and time.monotonic() >= deadline):
-                return run
-            time.sleep(0.02)
+        row = self.refresh(self.row(run_id))
+        events = self.folder(run_id).events
+        began = reconciled = time.monotonic()
+        while not row.run.is_done:
+            if timeout_seconds is not None and time.monotonic() - began >= timeout_seconds:
+                break
+            time.sleep(look_after(began))
+            if size_of(events) > row.events_read:
+                row = self.read_on(row)
+            elif time.monotonic() - reconciled > RECONCILE_SECONDS:
+                row = self.refresh(row)
+                reconciled = time.monotonic()
+        return row.run
 
     def events(self, run_id: str) -> Iterator[AnyEvent]:
         """Yield every event that the run has recorded so far."""

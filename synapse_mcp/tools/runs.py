@@ -145,13 +145,15 @@ async def stop_run(ctx: Context[App, Any], run_id: str, force: bool = False) -> 
 async def wait_for(ctx: Context[App, Any], run_id: str, wait_seconds: float) -> Run:
     """Return the run when it has ended or the time is up, telling the client of its progress meanwhile."""
     app = app_of(ctx)
-    run = await app.call(lambda home: home.runs.get(run_id))
-    if run.is_done or not wait_seconds:
-        return run
-    async with ProgressReporter.open(ctx) as reporter:
-        with anyio.move_on_after(wait_seconds):
-            async for run in follow(app.home.runs, run_id):
-                await reporter.report(run)
+    runs = await app.call(lambda home: home.runs)
+    run: Run | None = None
+    if wait_seconds:
+        async with ProgressReporter.open(ctx) as reporter:
+            with anyio.move_on_after(wait_seconds):
+                async for run in follow(runs, run_id):
+                    await reporter.report(run)
+    if run is None:
+        run = await app.call(lambda home: home.runs.get(run_id))
     return run
 
 

@@ -40,9 +40,9 @@ def test_a_hundred_runs_on_two_cpus_end_in_the_order_in_which_they_came(task_lab
 
     assert {run.state for run in runs} == {RunState.SUCCEEDED}
     begun = [started(task_lab, run) for run in runs]
-    # Two workers at a time: a run can be overtaken by the one beside it, not by those behind.
-    for number in range(len(begun) - 3):
-        assert begun[number] < begun[number + 3], number
+    # Two workers at a time: while one of them stalls the other goes on, but not far.
+    for number in range(len(begun) - 10):
+        assert begun[number] < begun[number + 10], number
 
 
 def test_runs_of_another_kind_are_not_starved_by_a_long_queue(task_lab):

@@ -42,13 +42,21 @@ class TaskWorker:
         self._name = name
         self._idle_since: float | None = None
         self._taken: set[str] = set()
+        self._is_ending = False
+        self._turning = threading.Lock()
         if first is not None:
             # Asked by itself, it needs nobody: who created it may be gone before it comes up.
             ray.get_runtime_context().current_actor.run.remote(first)
 
     def run(self, order: RunOrder) -> bool:
-        """Run what the folder asks for. Returns False where somebody else has the run already."""
-        self._idle_since = None
+        """Run what the folder asks for. Returns False where somebody else has the run already.
+
+        Raises RuntimeError, the run untouched, where this worker is just ending for want of work.
+        """
+        with self._turning:
+            if self._is_ending:
+                raise RuntimeError(f"{self._name} is ending; another worker has to take the run")
+            self._idle_since = None
         folder = RunFolder(order.path)
         claim = Claim("ray", worker=ProcessId.current(), host=os.uname().nodename, actor=self._name)
         request = folder.request()
@@ -99,7 +107,10 @@ class TaskWorker:
                 time.sleep(_LOOK_FOR_OTHERS_SECONDS)
                 if time.monotonic() - since > IDLE_SECONDS or _touched(wanted) > now:
                     break
-            if self._idle_since == since:
+            # A kill takes a moment to arrive, and must not hit a run that came in between.
+            with self._turning:
+                self._is_ending = self._idle_since == since
+            if self._is_ending:
                 ray.kill(ray.get_runtime_context().current_actor)
 
         threading.Thread(target=end_if_idle, daemon=True).start()
