@@ -43,7 +43,7 @@ def make_request(
         plugin_version=config.version,
         root=str(found.root),
         content=registry.content(found.root),
-        actions=(ActionRef(action, spec.entrypoint, spec.strict_results),),
+        actions=(ActionRef(action, spec.entrypoint, spec.strict_results, spec.category),),
         params=params,
         mode=choose_mode(entry.method, mode, modes),
         resources=_resources(entry, resources or {}),
