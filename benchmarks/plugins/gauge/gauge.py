@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import statistics
 import time
 from typing import Literal
 
@@ -34,10 +35,11 @@ class FloodParams(BaseModel):
 
 
 class FloodResult(BaseModel):
-    """Seconds of each pair: for the events, and for the bare writes of the same lines."""
+    """Seconds that one lot of events took, and the bare writes of the same lines."""
 
-    events: list[float]
-    writes: list[float]
+    fastest: float
+    median: float
+    fastest_bare: float
 
 
 class FloodAction(BaseAction[FloodParams]):
@@ -46,15 +48,16 @@ class FloodAction(BaseAction[FloodParams]):
     result_model = FloodResult
 
     def execute(self) -> FloodResult:
-        result = FloodResult(events=[], writes=[])
+        events: list[float] = []
+        writes: list[float] = []
         recorded = self.ctx.run_folder / "events.jsonl"
         for _ in range(self.params.pairs):
             before = recorded.stat().st_size
-            result.events.append(self._emit())
+            events.append(self._emit())
             with open(recorded, "rb") as file:
                 file.seek(before)
-                result.writes.append(self._write(file.readlines()))
-        return result
+                writes.append(self._write(file.readlines()))
+        return FloodResult(fastest=min(events), median=statistics.median(events), fastest_bare=min(writes))
 
     def _emit(self) -> float:
         total = self.params.events
