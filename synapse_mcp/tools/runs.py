@@ -25,7 +25,7 @@ from synapse_mcp.progress import ProgressReporter
 from synapse_mcp.records import RunLine, RunRecord, fitted, run_line, run_record
 
 WaitSeconds = Annotated[float, Field(ge=0, le=50)]
-Mode = Literal["auto", "local", "task"]
+Mode = Literal["auto", "local", "task", "job"]
 State = Literal["active", "queued", "running", "succeeded", "failed", "stopped", "lost"]
 _LOG_CHARS = 3_600
 

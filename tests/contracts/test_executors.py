@@ -17,6 +17,7 @@ from synapse_core.runs.request import make_request
 CRASHES = {
     "local": {"os_exit": "worker_exited", "crash": "worker_crashed"},
     "task": {"os_exit": "worker_died", "crash": "worker_died"},
+    "job": {"os_exit": "worker_exited", "crash": "worker_crashed"},
 }
 
 

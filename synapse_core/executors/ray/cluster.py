@@ -98,6 +98,11 @@ class RayCluster:
         self._head = LocalHead(home, num_cpus or os.cpu_count() or 1)
         self._joined: str | None = None
 
+    @property
+    def is_own(self) -> bool:
+        """True for the home's own head, False for a cluster that was named."""
+        return self._address is None
+
     def status(self) -> ClusterStatus:
         """Tell whether the cluster runs, and what it has. Starts nothing; answers in 1.5 s at most."""
         address = self._address
@@ -129,6 +134,19 @@ class RayCluster:
                 self._join(address, answer)
             self._joined = _joined_address()
             return _running(address, answer)
+
+    def reach(self, notify: Notify | None = None) -> ClusterStatus:
+        """Return the status of the cluster, a local head started where none runs. This process stays outside.
+
+        Raises RayUnavailable where the cluster cannot be used.
+        """
+        address = self._address or self._head.ensure(notify or _say_nothing).address
+        answer = self._ask(address, _CONNECT_SECONDS if self._address else _LOCAL_CONNECT_SECONDS)
+        return _running(address, answer)
+
+    def tokens(self) -> Sequence[str | None]:
+        """Return the tokens to try with this cluster's servers, in their order; None is no token."""
+        return self._tokens()
 
     def node_id(self) -> str:
         """Return the id of the node through which this process is connected. Call connect() first."""
@@ -238,6 +256,11 @@ def _running(address: str, answer: gcs.GcsAnswer) -> ClusterStatus:
 def _prepare_environment() -> None:
     for name, value in DRIVER_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+
+
+def configured_tokens() -> Sequence[str | None]:
+    """Return the tokens to try with a server that was named: it sees the user's only if it asks for one."""
+    return (None, _configured_token())
 
 
 def _configured_token() -> str | None:
