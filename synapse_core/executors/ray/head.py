@@ -242,6 +242,8 @@ class LocalHead:
             "RAY_raylet_client_num_connect_attempts": "200",
             # A job that waits for its turn fails after 15 minutes by default.
             "RAY_JOB_START_TIMEOUT_SECONDS": str(_JOB_START_SECONDS),
+            # What cannot be installed cannot be installed the third time either, a minute later.
+            "RUNTIME_ENV_RETRY_TIMES": "1",
             # Both ports are fixed by default, and two homes would fight for them.
             "DASHBOARD_METRIC_PORT": "0",
             "AUTOSCALER_METRIC_PORT": "0",
