@@ -59,7 +59,7 @@ def main(path: str, root: str | None = None) -> int:
 def _take_over_environment(folder: RunFolder) -> None:
     """Add what the submitter left for the run; what this place has of its own stays, unless asked for."""
     passed = folder.take_over()
-    request = folder.request()
+    request = folder.request() if passed else None
     wanted = () if request is None else request.passed_names
     os.environ.update(
         {name: value for name, value in passed.items() if name in wanted or name not in os.environ}

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Protocol
 
+from synapse_core.errors import SynapseError
 from synapse_core.run_folder import Claim, Exit, RunFolder, RunRequest
 
 Notify = Callable[[str], None]
@@ -49,6 +50,12 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Let go of what this process holds. Runs go on."""
+
+
+def give_up(folder: RunFolder, error: SynapseError) -> None:
+    """End a run that could not be begun, unless somebody has begun it by now."""
+    if folder.claim(Claim("nobody")):
+        folder.write_exit(Exit(datetime.now(UTC), cause=error.code, message=error.message, hint=error.hint))
 
 
 def stop_run(executor: Executor, folder: RunFolder, force: bool) -> None:

@@ -19,9 +19,9 @@ import msgspec
 from synapse_core.enums import LogLevel, RunState
 from synapse_core.errors import Conflict, InvalidRequest, RunNotFound, SynapseError
 from synapse_core.events import AnyEvent
-from synapse_core.executors.base import Executor, stop_run
+from synapse_core.executors.base import Executor, give_up, stop_run
 from synapse_core.processes import ProcessId
-from synapse_core.run_folder import Claim, Exit, RunFolder, RunRequest, new_run_id
+from synapse_core.run_folder import RunFolder, RunRequest, new_run_id
 from synapse_core.runs.log import LogPage, read_log
 from synapse_core.runs.reconcile import reconcile
 from synapse_core.runs.run import Run, RunRow, fold
@@ -116,10 +116,7 @@ class Runs:
         try:
             self.executor(request.mode).start(folder, request, folder.note_waiting)
         except SynapseError as error:
-            if folder.claim(Claim("nobody")):
-                folder.write_exit(
-                    Exit(datetime.now(UTC), cause=error.code, message=error.message, hint=error.hint)
-                )
+            give_up(folder, error)
 
     def get(self, run_id: str) -> Run:
         """Return a run as it truly stands. Raises RunNotFound with the nearest ids."""

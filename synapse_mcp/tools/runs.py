@@ -60,7 +60,7 @@ async def run_action(
     dry_run: bool = False,
 ) -> CallToolResult | Plan:
     """Run an action as a durable run and wait for it at most wait_seconds; done:false means it goes on.
-    mode: local = process, task = Ray. run_key makes a retry return the same run.
+    mode: local = process, task = Ray, job = Ray job. run_key makes a retry return the same run.
     resources: num_cpus, num_gpus, memory (bytes)."""
     app = app_of(ctx)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import http.server
 import json
+import os
+import signal
 import socket
+import subprocess
 import threading
 import time
 import zipfile
@@ -27,9 +30,11 @@ from synapse_core.errors import (
 from synapse_core.events import RunStarted
 from synapse_core.executors import Liveness, ProcessExecutor
 from synapse_core.executors.ray import RayJobExecutor, RayJobRuns, RayJobsApiExecutor
-from synapse_core.executors.ray.job_server import JobServer
+from synapse_core.executors.ray.job_ending import exit_of_job
+from synapse_core.executors.ray.job_env import NO_FOLDER, entrypoint
+from synapse_core.executors.ray.job_server import Job, JobServer
 from synapse_core.executors.ray.package import package_name
-from synapse_core.run_folder import RunFolder
+from synapse_core.run_folder import RunFolder, RunRequest
 from synapse_core.runs import Runs
 from synapse_mcp.settings import example_plugins
 
@@ -356,6 +361,33 @@ def test_a_run_on_another_node_is_asked_after_and_stopped_through_ray(hello, clu
     assert not pid_is_alive(worker)
     until(lambda: server.job(run_id).has_ended)
     assert runs.poll(folder, folder.claimed()) is Liveness.GONE
+
+
+def test_a_run_whose_processes_were_killed_is_told_as_killed_because_ray_saw_it(hello, cluster, home):
+    run_id = hello.submit("misbehave", {"way": "sleep"})
+    folder = RunFolder(home / "runs" / run_id)
+    until(lambda: (claim := folder.claimed()) and claim.worker and folder.events.exists())
+    claim = folder.claimed()
+    os.kill(claim.supervisor.pid, signal.SIGKILL)
+    os.kill(claim.worker.pid, signal.SIGKILL)
+
+    with pytest.raises(RunFailed) as raised:
+        hello.wait(run_id)
+
+    assert raised.value.code == "worker_killed"
+
+
+def test_a_node_that_does_not_have_the_runs_folder_says_so(tmp_path):
+    """As it would be on a node that shares no disk with the home."""
+    request = RunRequest(run_id="r", plugin="p", root="/p", actions=())
+    command = entrypoint(RunFolder(tmp_path / "it's not here"), request, {})
+
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+
+    assert done.returncode == NO_FOLDER
+    assert "it's not here" in done.stdout
+    told = exit_of_job(Job("FAILED", driver_exit_code=NO_FOLDER), has_begun=False)
+    assert told.cause == "node_unprepared"
 
 
 # Secrets

@@ -13,8 +13,8 @@ import msgspec
 
 from synapse_core.discovery import ActionClass
 from synapse_core.environment import PluginEnvironment, default_home
-from synapse_core.errors import Conflict, InvalidRequest, RunNotFound
-from synapse_core.executors.base import stop_run
+from synapse_core.errors import Conflict, InvalidRequest, RunNotFound, SynapseError
+from synapse_core.executors.base import give_up, stop_run
 from synapse_core.executors.ray.cluster import RayCluster
 from synapse_core.executors.ray.job_course import Course
 from synapse_core.executors.ray.job_env import merged
@@ -30,7 +30,8 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 class RayJobExecutor:
     """Runs actions as Ray jobs. `submit` returns at once; a run goes on without the script.
 
-    Every run is recorded below the home (SYNAPSE_HOME) like any other: `synapse-mcp runs show ID` knows it.
+    Every run is recorded below the home (SYNAPSE_HOME) like any other, and its job bears its id: `job_id` is
+    the run's id. `synapse-mcp runs show ID` knows it.
 
     dashboard_url: the job server of a cluster of which nothing else is known, as http://HOST:8265.
     working_dir: the plugin's folder, so that actions can be named. It is read from a disk that is shared with
@@ -111,51 +112,55 @@ class RayJobExecutor:
                 return request.run_id
         self._runs.check(request)
         folder.create(request)
-        self._runs.start(folder, request, folder.note_waiting)
+        try:
+            self._runs.start(folder, request, folder.note_waiting)
+        except SynapseError as error:
+            give_up(folder, error)
+            raise
         return request.run_id
 
-    def get_status(self, run_id: str) -> str:
+    def get_status(self, job_id: str) -> str:
         """Return PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED; UNKNOWN where nobody can know any more."""
-        folder = self._folder(run_id)
+        folder = self._folder(job_id)
         course = Course(self._runs, folder)
         if course.has_ended():
             return course.word
         return "PENDING" if folder.claimed() is None else "RUNNING"
 
-    def get_result(self, run_id: str, timeout: float | None = None) -> Any:
+    def get_result(self, job_id: str, timeout: float | None = None) -> Any:
         """Return what the action returned, once it has; in plain data.
 
         timeout: how many seconds to wait at most. Raises TimeoutError when they are over; the run goes on.
         Raises RunFailed where the run ended in another way.
         """
-        course = Course(self._runs, self._folder(run_id))
+        course = Course(self._runs, self._folder(job_id))
         deadline = None if timeout is None else time.monotonic() + timeout
         while not course.has_ended():
             if deadline is not None and time.monotonic() >= deadline:
-                raise TimeoutError(f"Run {run_id} has not ended within {timeout:g} s; it goes on.")
+                raise TimeoutError(f"Run {job_id} has not ended within {timeout:g} s; it goes on.")
             time.sleep(_LOOK_SECONDS)
         return course.result()
 
-    def wait(self, run_id: str, timeout_seconds: float = 300) -> Any:
+    def wait(self, job_id: str, timeout_seconds: float = 300) -> Any:
         """Return what the action returned, like `get_result`, but do not wait for ever."""
-        return self.get_result(run_id, timeout_seconds)
+        return self.get_result(job_id, timeout_seconds)
 
-    def get_logs(self, run_id: str) -> str:
+    def get_logs(self, job_id: str) -> str:
         """Return all that the run has printed and logged so far."""
-        return "".join(LogTail(self._folder(run_id).output).rest())
+        return "".join(LogTail(self._folder(job_id).output).rest())
 
-    def stream_logs(self, run_id: str) -> Iterator[str]:
+    def stream_logs(self, job_id: str) -> Iterator[str]:
         """Yield the lines of the run's log, each with its line end, as they come, until the run has ended."""
-        course = Course(self._runs, self._folder(run_id))
+        course = Course(self._runs, self._folder(job_id))
         tail = LogTail(course.folder.output)
         while not course.has_ended():
             yield from tail.read()
             time.sleep(_LOOK_SECONDS)
         yield from tail.rest()
 
-    async def stream_logs_async(self, run_id: str) -> AsyncIterator[str]:
+    async def stream_logs_async(self, job_id: str) -> AsyncIterator[str]:
         """Yield the lines of the run's log as `stream_logs` does, on asyncio."""
-        course = Course(self._runs, self._folder(run_id))
+        course = Course(self._runs, self._folder(job_id))
         tail = LogTail(course.folder.output)
         while not await asyncio.to_thread(course.has_ended):
             for line in tail.read():
@@ -164,30 +169,30 @@ class RayJobExecutor:
         for line in tail.rest():
             yield line
 
-    def stop(self, run_id: str, force: bool = False) -> str:
+    def stop(self, job_id: str, force: bool = False) -> str:
         """Stop a run, rollbacks first unless `force`. Returns its status when all of it is gone."""
-        folder = self._folder(run_id)
+        folder = self._folder(job_id)
         if not Course(self._runs, folder).has_ended():
             stop_run(self._runs, folder, force)
-        return self.get_status(run_id)
+        return self.get_status(job_id)
 
-    def delete(self, run_id: str) -> bool:
+    def delete(self, job_id: str) -> bool:
         """Have Ray forget the job of an ended run. Returns False where it knows none. The run's record stays.
 
         Raises InvalidRequest where the run has not ended.
         """
-        return self._runs.forget(self._folder(run_id))
+        return self._runs.forget(self._folder(job_id))
 
     def close(self) -> None:
         """Let go of what this process holds. Runs go on."""
         self._runs.close()
 
-    def _request(self, action: ActionClass | str, params: Mapping[str, Any], run_id: str) -> RunRequest:
+    def _request(self, action: ActionClass | str, params: Mapping[str, Any], job_id: str) -> RunRequest:
         request = request_of(action, params, self._working_dir, self._resources)
         is_shipped = self._working_dir is not None and not self._runs.is_shared
         return msgspec.structs.replace(
             request,
-            run_id=run_id,
+            run_id=job_id,
             passed_names=tuple(sorted({*request.passed_names, *self._env})),
             environment={n: value for n, value in request.environment.items() if n not in self._env},
             runtime_env=merged(request.runtime_env, self._runtime_env),
@@ -196,11 +201,11 @@ class RayJobExecutor:
             language=self._language,
         )
 
-    def _folder(self, run_id: str) -> RunFolder:
+    def _folder(self, job_id: str) -> RunFolder:
         runs = default_home() / "runs"
-        folder = RunFolder(runs / run_id)
-        if not _ID.fullmatch(run_id) or folder.request() is None:
-            raise RunNotFound(run_id, sorted(path.name for path in runs.glob("*"))[:200])
+        folder = RunFolder(runs / job_id)
+        if not _ID.fullmatch(job_id) or folder.request() is None:
+            raise RunNotFound(job_id, sorted(path.name for path in runs.glob("*"))[:200])
         return folder
 
 

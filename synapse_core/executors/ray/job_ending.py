@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from datetime import UTC, datetime
 
 from synapse_core.errors import RayUnavailable
@@ -65,7 +66,9 @@ def exit_of_job(job: Job, *, has_begun: bool) -> Exit:
             "is not shared with it.",
             hint="Put the home (SYNAPSE_HOME) on a disk that all nodes share, or use mode 'task'.",
         )
-    if job.driver_exit_code is not None and not has_begun:
+    if job.driver_exit_code is not None and has_begun:
+        return _exit_with(now, job.driver_exit_code)
+    if job.driver_exit_code is not None:
         return Exit(
             now,
             cause="worker_exited",
@@ -73,6 +76,14 @@ def exit_of_job(job: Job, *, has_begun: bool) -> Exit:
             hint="Call get_run_logs to see why; Python or synapse-mcp may be missing where the job ran.",
         )
     return exit_told(plain(job.message), "OutOfMemory" in (job.message or ""))
+
+
+def _exit_with(now: datetime, code: int) -> Exit:
+    """Return the end of a process as Ray or a shell counts it: -9 and 137 are both a SIGKILL."""
+    number = -code if code < 0 else code - 128
+    if number in set(signal.Signals):
+        return Exit(now, signal=signal.Signals(number).name)
+    return Exit(now, code=code)
 
 
 def _reason(job: Job) -> str:
