@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from synapse_core.executors import Executor, ProcessExecutor
-from synapse_core.executors.ray import RayActorExecutor, RayCluster
+from synapse_core.executors.ray import RayActorExecutor, RayCluster, RayJobRuns
 from synapse_core.registry import Registry
 from synapse_core.runs import Runs
 
@@ -35,6 +35,7 @@ class Home:
         executors: dict[str, Executor] = {
             "local": ProcessExecutor(),
             "task": RayActorExecutor(cluster=self.cluster),
+            "job": RayJobRuns(self.cluster),
         }
         self.runs = Runs(path, executors, adopts=adopts)
 

@@ -5,8 +5,10 @@ The executing side appends, the watching side reads. Whole files are written bes
 
 from __future__ import annotations
 
+import base64
 import os
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,11 +40,26 @@ class Resources(msgspec.Struct, frozen=True, omit_defaults=True):
     memory: int | None = None
 
 
+class Packages(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the plugin's requirements are installed with, where the mode installs them.
+
+    manager: pip or uv. options: for its install command. requirements_file, wheels_dir: relative to the
+    plugin's folder, or absolute.
+    """
+
+    manager: str = "pip"
+    options: tuple[str, ...] = ()
+    requirements_file: str = "requirements.txt"
+    wheels_dir: str = "wheels"
+
+
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Everything that a worker needs to know. One action is an action, several are a pipeline.
 
     root: the plugin's folder. environment: plain values from config.yaml; passed_names: variables whose
-    values come from the submitter's environment and are never written down.
+    values come from the submitter's environment and are never written down for longer than it takes to
+    hand them over. runtime_env, packages: how a Ray job's surroundings are made, as config.yaml has it.
+    ships: what is uploaded to the cluster instead of being read from a shared disk: "plugin", "sdk".
     """
 
     run_id: str
@@ -58,6 +75,19 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     passed_names: tuple[str, ...] = ()
     timeout_seconds: float | None = None
     language: str | None = None
+    runtime_env: dict[str, Any] = {}
+    packages: Packages = Packages()
+    ships: tuple[str, ...] = ()
+
+
+class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a run was handed to an engine that begins it when it can.
+
+    url: the job server. is_own: it is that of the home's own cluster, which may have been started anew since.
+    """
+
+    url: str
+    is_own: bool = False
 
 
 class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -78,6 +108,10 @@ class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
     def is_mirrored(self) -> bool:
         return self.shipper is not None
 
+    @property
+    def is_given_up(self) -> bool:
+        return self.executor == "nobody"
+
 
 class StopRequest(msgspec.Struct, frozen=True):
     """Somebody asked for the run to stop."""
@@ -95,6 +129,11 @@ class Exit(msgspec.Struct, frozen=True, omit_defaults=True):
     cause: str | None = None
     message: str | None = None
     hint: str | None = None
+
+
+def new_run_id() -> str:
+    """Return an id that nobody can guess: 80 random bits, readable."""
+    return "run-" + base64.b32encode(secrets.token_bytes(10)).decode().lower()
 
 
 class RunFolder:
@@ -119,6 +158,10 @@ class RunFolder:
     def artifacts(self) -> Path:
         return self.path / "artifacts"
 
+    @property
+    def _passed(self) -> Path:
+        return self.path / "passed.json"
+
     def create(self, request: RunRequest) -> None:
         """Lay the folder out and write the request into it."""
         self.path.mkdir(parents=True, exist_ok=True)
@@ -128,6 +171,10 @@ class RunFolder:
     def request(self) -> RunRequest | None:
         """Return what is to be run, None where the folder has not been laid out."""
         return self._read("request.json", RunRequest)
+
+    def created(self) -> datetime:
+        """Return when the request was written."""
+        return datetime.fromtimestamp((self.path / "request.json").stat().st_mtime, UTC)
 
     def claim(self, claim: Claim) -> bool:
         """Take the run. Returns False where somebody has it already: then leave it alone."""
@@ -160,6 +207,7 @@ class RunFolder:
         """Write down how the worker ended; the first to know is believed."""
         if self.exit() is None:
             self._write("exit.json", ending)
+        self._passed.unlink(missing_ok=True)
 
     def exit(self) -> Exit | None:
         return self._read("exit.json", Exit)
@@ -171,6 +219,36 @@ class RunFolder:
     def release(self) -> None:
         """Give back what was set aside."""
         (self.path / ".reserve").unlink(missing_ok=True)
+
+    def hand_over(self, environment: Mapping[str, str]) -> None:
+        """Leave the submitter's variables for the supervisor, readable by this user alone.
+
+        What a submitter has left stays: a later one need not know as much.
+        """
+        temporary = self.path / f".passed.json.{os.getpid()}.{secrets.token_hex(4)}"
+        number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(number, "wb") as file:
+            file.write(msgspec.json.encode(environment))
+        try:
+            os.link(temporary, self._passed)
+        except FileExistsError:
+            return  # handed over already
+        finally:
+            temporary.unlink()
+
+    def take_over(self) -> dict[str, str]:
+        """Return the variables that the submitter left, and delete them; empty where it left none."""
+        found = self._read("passed.json", dict[str, str])
+        self._passed.unlink(missing_ok=True)
+        return found or {}
+
+    def note_submission(self, submission: Submission) -> None:
+        """Write down where the run was handed in."""
+        self._write("submission.json", submission)
+
+    def submission(self) -> Submission | None:
+        """Return where the run was handed in, None where it was not, or needs no engine."""
+        return self._read("submission.json", Submission)
 
     def note_waiting(self, reason: str) -> None:
         """Write down why the run has not begun."""

@@ -35,7 +35,7 @@ def run_plugin(
 
     plugin_code: a plugin's folder or config.yaml, the code of one on SYNAPSE_PLUGIN_PATHS, or (mode 'local')
         an importable module with actions in it.
-    mode: 'local' runs here in this process, to be debugged; 'task' makes a recorded run on Ray.
+    mode: 'local' runs here in this process, to be debugged; 'task' and 'job' make a recorded run on Ray.
     wait: False makes a recorded run in any mode and returns its run_id at once.
     executor_options: env, job_id, language of LocalExecutor.
     Raises ValidationError before anything runs, ExecutionError where a local action fails, RunFailed where

@@ -1,6 +1,8 @@
 """The small process that watches over one worker: starts it, stops it, and tells how it ended.
 
-`python -m synapse_core.supervisor RUN_FOLDER`. It imports next to nothing, so that a run costs one
+`python -m synapse_core.supervisor RUN_FOLDER [PLUGIN_FOLDER]`. The plugin's folder is given where it is not
+the one of the request, because the plugin was shipped. The exit code is 0 only where the run succeeded, or is
+somebody else's. It imports next to nothing, so that a run costs one
 interpreter start: the worker is forked from it before anything heavy is loaded.
 """
 
@@ -29,7 +31,7 @@ GRACE_SECONDS = 8.0
 _NICENESS = 10
 
 
-def main(path: str) -> int:
+def main(path: str, root: str | None = None) -> int:
     """Run the folder's request in a child process and write exit.json when that has ended."""
     folder = RunFolder(path)
     supervisor = ProcessId.current()
@@ -38,11 +40,12 @@ def main(path: str) -> int:
     if folder.stop_requested():
         folder.write_exit(Exit(datetime.now(UTC), cause="stopped"))
         return 0
+    _take_over_environment(folder)
     wakeups = _watch_signals()
     kills_before = out_of_memory_kills()
     worker = os.fork()
     if worker == 0:
-        return _become_worker(folder, supervisor)
+        return _become_worker(folder, supervisor, root)
     with suppress(ProcessLookupError, PermissionError):
         os.setpgid(worker, worker)
     adopt_orphans()
@@ -68,10 +71,20 @@ def main(path: str) -> int:
             cause=killed_for,
         )
     )
-    return 0
+    return 1 if code else 0
 
 
-def _become_worker(folder: RunFolder, supervisor: ProcessId) -> int:
+def _take_over_environment(folder: RunFolder) -> None:
+    """Add what the submitter left for the run; what this place has of its own stays, unless asked for."""
+    passed = folder.take_over()
+    request = folder.request() if passed else None
+    wanted = () if request is None else request.passed_names
+    os.environ.update(
+        {name: value for name, value in passed.items() if name in wanted or name not in os.environ}
+    )
+
+
+def _become_worker(folder: RunFolder, supervisor: ProcessId, root: str | None) -> int:
     """Continue as the worker, in a process group of its own."""
     # Told by the worker itself: it is then known even if the supervisor dies at this very moment.
     folder.update_claim(Claim("process", supervisor, ProcessId.current(), host=os.uname().nodename))
@@ -83,7 +96,7 @@ def _become_worker(folder: RunFolder, supervisor: ProcessId) -> int:
     os.nice(_NICENESS)
     from synapse_core.worker import run_in_this_process  # the supervisor itself stays small
 
-    return run_in_this_process(folder)
+    return run_in_this_process(folder, root)
 
 
 def _watch_signals() -> int:
@@ -107,7 +120,8 @@ def _wait(folder: RunFolder, worker: int, wakeups: int) -> tuple[int, str | None
     while True:
         ended, status = os.waitpid(worker, os.WNOHANG)
         if ended:
-            return status, killed_for
+            # One that had not come as far as to listen died of being asked.
+            return status, killed_for or (asked_for if os.WIFSIGNALED(status) else None)
         dues = [due for due in (ask_at, kill_at) if due is not None]
         timeout = max(0.0, min(dues) - time.monotonic()) if dues else None
         is_woken = bool(select.select([wakeups], [], [], timeout)[0])
@@ -141,4 +155,4 @@ def _clear_away(worker: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

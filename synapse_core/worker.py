@@ -78,11 +78,16 @@ def run_request(folder: RunFolder, request: RunRequest, stop: StopSignal) -> Any
     return ending
 
 
-def run_in_this_process(folder: RunFolder) -> int:
-    """Make this process the worker of a run and run it. Returns the exit code: 0 where it succeeded."""
+def run_in_this_process(folder: RunFolder, root: str | None = None) -> int:
+    """Make this process the worker of a run and run it. Returns the exit code: 0 where it succeeded.
+
+    root: where the plugin is, if not where the request says.
+    """
     request = folder.request()
     if request is None:
         raise InvalidRequest(f"{folder.path} holds no request.json: there is nothing to run.")
+    if root is not None:
+        request = msgspec.structs.replace(request, root=root)
     stop = StopSignal()
     signal.signal(signal.SIGTERM, lambda _number, _frame: stop.request())
     signal.signal(signal.SIGINT, signal.SIG_IGN)

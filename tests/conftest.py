@@ -11,7 +11,7 @@ import pytest
 
 from synapse_core.events import AnyEvent
 from synapse_core.executors import Executor, ProcessExecutor
-from synapse_core.executors.ray import RayActorExecutor, RayCluster
+from synapse_core.executors.ray import RayActorExecutor, RayCluster, RayJobRuns
 from synapse_core.registry import Registry
 from synapse_core.runs import Run, Runs
 from synapse_core.runs.request import make_request
@@ -110,12 +110,16 @@ def local_lab(home: Path, registry: Registry) -> Iterator[Laboratory]:
     laboratory.runs.close()
 
 
-@pytest.fixture(params=["local", pytest.param("task", marks=pytest.mark.ray)])
+@pytest.fixture(
+    params=["local", pytest.param("task", marks=pytest.mark.ray), pytest.param("job", marks=pytest.mark.ray)]
+)
 def lab(request: pytest.FixtureRequest, home: Path, registry: Registry) -> Iterator[Laboratory]:
     """One laboratory for each executor of recorded runs."""
     executors: dict[str, Executor] = {"local": ProcessExecutor()}
     if request.param == "task":
         executors["task"] = RayActorExecutor(cluster=request.getfixturevalue("cluster"))
+    if request.param == "job":
+        executors["job"] = RayJobRuns(request.getfixturevalue("cluster"))
     laboratory = Laboratory(request.param, home, registry, executors)
     yield laboratory
     for run in laboratory.runs.list(state="active", limit=100)[0]:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import threading
-import time
-from datetime import UTC, datetime
 
 from synapse_core.environment import passed_environment
 from synapse_core.errors import InvalidRequest
 from synapse_core.executors.base import Liveness, Notify
-from synapse_core.processes import ProcessId, kill_descendants, kill_group
-from synapse_core.run_folder import Claim, Exit, RunFolder, RunRequest
-from synapse_core.supervisor import GRACE_SECONDS
-
-# From a stop's kill to the supervisor's last word, on a machine that is busy.
-_CLEARING_SECONDS = 4.0
+from synapse_core.executors.supervised import is_supervised, stop_supervised
+from synapse_core.run_folder import Claim, RunFolder, RunRequest
 
 
 class ProcessExecutor:
@@ -50,26 +43,12 @@ class ProcessExecutor:
             self._started.append(process)
 
     def stop(self, folder: RunFolder, claim: Claim | None, force: bool) -> None:
-        if claim is None or claim.supervisor is None:
-            return  # not begun: the supervisor reads the request to stop before it does anything
-        deadline = time.monotonic() + _CLEARING_SECONDS + (0 if force else GRACE_SECONDS)
-        claim.supervisor.send(signal.SIGTERM)
-        while self.poll(folder, claim) is Liveness.ALIVE:
-            if time.monotonic() > deadline:
-                claim.supervisor.send(signal.SIGKILL)
-                force = True
-            if not claim.supervisor.is_alive:
-                self._stop_orphan(folder, folder.claimed() or claim, force)
-                return
-            time.sleep(0.01)
+        if claim is not None:  # else not begun: the supervisor finds the run given up, and leaves it alone
+            stop_supervised(folder, claim, force, self._reap)
 
-    def poll(self, folder: RunFolder, claim: Claim) -> Liveness:
-        with self._lock:
-            for process in self._started:
-                process.poll()  # reap, so that an ended supervisor is not taken for a live one
-        processes = (claim.supervisor, claim.worker)
-        is_alive = any(process is not None and process.is_alive for process in processes)
-        return Liveness.ALIVE if is_alive else Liveness.GONE
+    def poll(self, folder: RunFolder, claim: Claim | None) -> Liveness:
+        self._reap()
+        return Liveness.ALIVE if claim is not None and is_supervised(claim) else Liveness.GONE
 
     def close(self) -> None:
         with self._lock:
@@ -78,21 +57,8 @@ class ProcessExecutor:
                     process.returncode = 0  # it outlives us; nobody here waits for it any more
             self._started.clear()
 
-    def _stop_orphan(self, folder: RunFolder, claim: Claim, force: bool) -> None:
-        """Stop a worker whose supervisor is gone: the same, from here."""
-        worker = claim.worker
-        if worker is None or not worker.is_alive:
-            return
-        if not force:
-            worker.send(signal.SIGTERM)
-            _wait_until_gone(worker, GRACE_SECONDS)
-        kill_descendants(worker.pid)
-        kill_group(worker.pid)
-        _wait_until_gone(worker, _CLEARING_SECONDS)
-        folder.write_exit(Exit(datetime.now(UTC), signal="SIGKILL", cause="stopped"))
-
-
-def _wait_until_gone(process: ProcessId, most_seconds: float) -> None:
-    deadline = time.monotonic() + most_seconds
-    while process.is_alive and time.monotonic() < deadline:
-        time.sleep(0.01)
+    def _reap(self) -> None:
+        """Take note of supervisors that ended, so that none of them is taken for a live one."""
+        with self._lock:
+            for process in self._started:
+                process.poll()

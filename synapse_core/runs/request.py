@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from synapse_core.config import ActionConfig, PluginConfig
+from synapse_core.config_request import resources_of, surroundings_of
 from synapse_core.enums import ExecutionMode, RunMethod
 from synapse_core.errors import InvalidRequest, nearest
 from synapse_core.registry import Registry
-from synapse_core.run_folder import ActionRef, Resources, RunRequest
+from synapse_core.run_folder import ActionRef, RunRequest
 
 AUTO = "auto"
-_RESOURCES = ("num_cpus", "num_gpus", "memory")
 
 
 def make_request(
@@ -46,16 +45,10 @@ def make_request(
         actions=(ActionRef(action, spec.entrypoint, spec.strict_results, spec.category),),
         params=params,
         mode=choose_mode(entry.method, mode, modes),
-        resources=_resources(entry, resources or {}),
-        environment={name: value for name, value in config.env.items() if value is not None},
-        passed_names=passed_names(config),
+        resources=resources_of(entry, resources or {}),
         timeout_seconds=entry.timeout_seconds if timeout_seconds is None else _positive(timeout_seconds),
+        **surroundings_of(config),
     )
-
-
-def passed_names(config: PluginConfig) -> tuple[str, ...]:
-    """Return the variables that a plugin asks to be passed on from whoever starts a run."""
-    return tuple(name for name, value in config.env.items() if value is None)
 
 
 def choose_mode(method: RunMethod, asked: str, modes: list[str]) -> str:
@@ -83,23 +76,3 @@ def _positive(seconds: float) -> float:
             hint="Leave it out for the limit of config.yaml, or none where that has none.",
         )
     return seconds
-
-
-def _resources(entry: ActionConfig, asked: dict[str, Any]) -> Resources:
-    unknown = [key for key in asked if key not in _RESOURCES]
-    wrong = [
-        key
-        for key in _RESOURCES
-        if key in asked and (isinstance(asked[key], bool) or not isinstance(asked[key], int | float))
-    ]
-    negative = [key for key in _RESOURCES if key in asked and key not in wrong and asked[key] < 0]
-    if unknown or wrong or negative:
-        raise InvalidRequest(
-            f"resources: {', '.join(unknown + wrong + negative)} cannot be used; "
-            "it takes num_cpus, num_gpus and memory (bytes), each a number of at least 0.",
-            {"asked": asked},
-        )
-    merged = {**entry.resources.model_dump(include=set(_RESOURCES), exclude_none=True), **asked}
-    if "memory" in merged:
-        merged["memory"] = int(merged["memory"])
-    return Resources(**merged)

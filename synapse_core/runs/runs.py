@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -20,9 +19,9 @@ import msgspec
 from synapse_core.enums import LogLevel, RunState
 from synapse_core.errors import Conflict, DiskFull, InvalidRequest, RunNotFound, SynapseError
 from synapse_core.events import AnyEvent
-from synapse_core.executors.base import Executor
+from synapse_core.executors.base import Executor, give_up, stop_run
 from synapse_core.processes import ProcessId
-from synapse_core.run_folder import Claim, Exit, RunFolder, RunRequest
+from synapse_core.run_folder import RunFolder, RunRequest, new_run_id
 from synapse_core.runs.log import LogPage, read_log
 from synapse_core.runs.reconcile import reconcile
 from synapse_core.runs.run import Run, RunRow, fold
@@ -97,14 +96,7 @@ class Runs:
             return self._same(row, fingerprint, run_key), False
         self.executor(request.mode).check(request)
         request = msgspec.structs.replace(request, run_id=new_run_id())
-        run = Run(
-            run_id=request.run_id,
-            plugin=request.plugin,
-            action="+".join(action.name for action in request.actions),
-            mode=request.mode,
-            state=RunState.QUEUED,
-            created=datetime.now(UTC),
-        )
+        run = _queued(request, datetime.now(UTC))
         row = self._store.insert(run, run_key, fingerprint, self._me)
         if row is not None:
             return self._same(row, fingerprint, run_key or ""), False
@@ -135,10 +127,7 @@ class Runs:
         try:
             self.executor(request.mode).start(folder, request, folder.note_waiting)
         except SynapseError as error:
-            if folder.claim(Claim("nobody")):
-                folder.write_exit(
-                    Exit(datetime.now(UTC), cause=error.code, message=error.message, hint=error.hint)
-                )
+            give_up(folder, error)
 
     def get(self, run_id: str) -> Run:
         """Return a run as it truly stands. Raises RunNotFound with the nearest ids."""
@@ -147,6 +136,9 @@ class Runs:
     def row(self, run_id: str) -> RunRow:
         """Return a run as it was last stored. Raises RunNotFound with the nearest ids."""
         row = self._store.get(run_id)
+        if row is None:
+            # A script that hands runs to an executor itself writes their folders only.
+            row = self._restored(run_id)
         if row is None:
             raise RunNotFound(run_id, self._store.recent_ids())
         return row
@@ -227,15 +219,9 @@ class Runs:
         Stopping an ended run changes nothing and returns it as it is.
         """
         run = self.get(run_id)
-        folder = self.folder(run_id)
         if run.is_done:
             return run
-        folder.request_stop(force)
-        claim = folder.claimed()
-        if claim is None and folder.claim(Claim("nobody")):
-            folder.write_exit(Exit(datetime.now(UTC), cause="stopped"))
-            return self.get(run_id)
-        self.executor(run.mode).stop(folder, folder.claimed(), force)
+        stop_run(self.executor(run.mode), self.folder(run_id), force)
         return self.get(run_id)
 
     def wait(self, run_id: str, timeout_seconds: float | None = None) -> Run:
@@ -327,6 +313,17 @@ class Runs:
             self.begin(row.run)
         return self.row(row.run.run_id)
 
+    def _restored(self, run_id: str) -> RunRow | None:
+        """Return the row of a run of which there is only the folder, made anew; None where there is none."""
+        folder = self.folder(run_id)
+        request = folder.request() if Path(run_id).name == run_id else None
+        if request is None or request.mode not in self._executors:
+            return None
+        run = _queued(request, folder.created())
+        # Whoever handed it in is unknown; the fold of its events begins at their beginning.
+        self._store.insert(run, None, _fingerprint(request), ProcessId(0, ""))
+        return self._store.get(run_id)
+
     def _same(self, row: RunRow, fingerprint: str, run_key: str) -> Run:
         if row.fingerprint != fingerprint:
             raise Conflict(
@@ -338,9 +335,16 @@ class Runs:
         return self.refresh(row).run
 
 
-def new_run_id() -> str:
-    """Return an id that nobody can guess: 80 random bits, readable."""
-    return "run-" + base64.b32encode(secrets.token_bytes(10)).decode().lower()
+def _queued(request: RunRequest, created: datetime) -> Run:
+    """Return the run of a request that nobody has begun."""
+    return Run(
+        run_id=request.run_id,
+        plugin=request.plugin,
+        action="+".join(action.name for action in request.actions),
+        mode=request.mode,
+        state=RunState.QUEUED,
+        created=created,
+    )
 
 
 def _is_final(run: Run) -> bool:

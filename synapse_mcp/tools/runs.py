@@ -25,7 +25,7 @@ from synapse_mcp.progress import ProgressReporter
 from synapse_mcp.records import RunLine, RunRecord, fitted, run_line, run_record
 
 WaitSeconds = Annotated[float, Field(ge=0, le=50)]
-Mode = Literal["auto", "local", "task"]
+Mode = Literal["auto", "local", "task", "job"]
 State = Literal["active", "queued", "running", "succeeded", "failed", "stopped", "lost"]
 _LOG_CHARS = 3_600
 
@@ -61,7 +61,7 @@ async def run_action(
     dry_run: bool = False,
 ) -> CallToolResult | Plan:
     """Run an action as a durable run and wait for it at most wait_seconds; done:false means it goes on.
-    mode: local = process, task = Ray. run_key makes a retry return the same run.
+    mode: local = process, task = Ray, job = Ray job. run_key makes a retry return the same run.
     resources: num_cpus, num_gpus, memory (bytes). timeout_seconds ends the run like a stop."""
     app = app_of(ctx)
 

@@ -139,7 +139,9 @@ class RayActorExecutor:
             time.sleep(0.02)
         folder.write_exit(Exit(datetime.now(UTC), signal="SIGKILL", cause="stopped"))
 
-    def poll(self, folder: RunFolder, claim: Claim) -> Liveness:
+    def poll(self, folder: RunFolder, claim: Claim | None) -> Liveness:
+        if claim is None:
+            return Liveness.GONE  # Ray may hold it; beginning it once more does no harm
         if self._is_there(claim):
             return Liveness.ALIVE
         if folder.exit() is None and not claim.is_mirrored and (told := self._death_of(claim)) is not None:

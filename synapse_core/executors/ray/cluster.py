@@ -103,6 +103,11 @@ class RayCluster:
         self._joined: str | None = None
         self._told: _Told | None = None
 
+    @property
+    def is_own(self) -> bool:
+        """True for the home's own head, False for a cluster that was named."""
+        return self._address is None
+
     def status(self) -> ClusterStatus:
         """Tell whether the cluster runs, and what it has. Starts nothing; answers in 1.5 s at most."""
         address, head = self._address, None
@@ -151,6 +156,19 @@ class RayCluster:
     def wanted(self) -> Path:
         """A file of the home that is touched while runs wait for a worker, so that idle ones make room."""
         return self._head.folder / "wanted"
+
+    def reach(self, notify: Notify | None = None) -> ClusterStatus:
+        """Return the status of the cluster, a local head started where none runs. This process stays outside.
+
+        Raises RayUnavailable where the cluster cannot be used.
+        """
+        address = self._address or self._head.ensure(notify or _say_nothing).address
+        answer = self._ask(address, _CONNECT_SECONDS if self._address else _LOCAL_CONNECT_SECONDS)
+        return _running(address, answer, self._jobs_url)
+
+    def tokens(self) -> Sequence[str | None]:
+        """Return the tokens to try with this cluster's servers, in their order; None is no token."""
+        return self._tokens()
 
     def node_id(self) -> str:
         """Return the id of the node through which this process is connected. Call connect() first."""
@@ -262,6 +280,11 @@ def _running(address: str, answer: gcs.GcsAnswer, jobs_url: str | None) -> Clust
         nodes=answer.totals,
         ray_version=answer.ray_version,
     )
+
+
+def configured_tokens() -> Sequence[str | None]:
+    """Return the tokens to try with a server that was named: it sees the user's only if it asks for one."""
+    return (None, configured_token())
 
 
 def _say_nothing(message: str) -> None:

@@ -43,6 +43,8 @@ _OBJECT_STORE_BYTES = 200_000_000
 # 5 to 9 s on an idle machine of two cores; Ray itself waits 30 s for each of its parts.
 _START_SECONDS = 120.0
 _LOCK_SECONDS = _START_SECONDS + 30.0
+# How long a job may wait for its turn: a year.
+_JOB_START_SECONDS = 365 * 24 * 3600
 # What "/session_2026-01-31_23-59-59_999999_4194304/sockets/dash_TaskEventsHead" leaves of an AF_UNIX path.
 _TEMP_PATH_BYTES = (107 if sys.platform == "linux" else 103) - 71
 # How the private folder is named that holds Ray's files where they do not fit into the home.
@@ -242,6 +244,10 @@ class LocalHead:
             # The raylet asks its own object store 10 ms too early and then sleeps this long: 1 s by default.
             "RAY_raylet_client_connect_timeout_milliseconds": "50",
             "RAY_raylet_client_num_connect_attempts": "200",
+            # A job that waits for its turn fails after 15 minutes by default.
+            "RAY_JOB_START_TIMEOUT_SECONDS": str(_JOB_START_SECONDS),
+            # What cannot be installed cannot be installed the third time either, a minute later.
+            "RUNTIME_ENV_RETRY_TIMES": "1",
             # Both ports are fixed by default, and two homes would fight for them.
             "DASHBOARD_METRIC_PORT": "0",
             "AUTOSCALER_METRIC_PORT": "0",
