@@ -79,6 +79,15 @@ def kill_descendants(pid: int) -> int:
     return len(below)
 
 
+def out_of_memory_kills() -> int:
+    """Return how many processes the kernel has killed for lack of memory since it started; 0 if unknown."""
+    try:
+        counters = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in counters if line.startswith("oom_kill ")), 0)
+
+
 def adopt_orphans() -> None:
     """Make orphaned descendants this process's children (Linux), so that none of them can get away."""
     if not _IS_LINUX:

@@ -17,13 +17,17 @@ from synapse_core.processes import ProcessId
 
 T = TypeVar("T")
 
+# Room for the terminal event with its traceback, and for exit.json.
+_RESERVED_BYTES = 1 << 16
+
 
 class ActionRef(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One action of a request: its name and where its code is."""
+    """One action of a request: its name and where its code is. category: the plugin's."""
 
     name: str
     entrypoint: str
     strict_results: bool = False
+    category: str | None = None
 
 
 class Resources(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -159,6 +163,14 @@ class RunFolder:
 
     def exit(self) -> Exit | None:
         return self._read("exit.json", Exit)
+
+    def reserve(self) -> None:
+        """Set disk space aside, so that the end of the run can be told even when the disk is full then."""
+        (self.path / ".reserve").write_bytes(bytes(_RESERVED_BYTES))
+
+    def release(self) -> None:
+        """Give back what was set aside."""
+        (self.path / ".reserve").unlink(missing_ok=True)
 
     def note_waiting(self, reason: str) -> None:
         """Write down why the run has not begun."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from synapse_core.enums import LogLevel, RunState
-from synapse_core.errors import Conflict, InvalidRequest, RunNotFound, SynapseError
+from synapse_core.errors import Conflict, DiskFull, InvalidRequest, RunNotFound, SynapseError
 from synapse_core.events import AnyEvent
 from synapse_core.executors.base import Executor
 from synapse_core.processes import ProcessId
@@ -108,7 +108,11 @@ class Runs:
         row = self._store.insert(run, run_key, fingerprint, self._me)
         if row is not None:
             return self._same(row, fingerprint, run_key or ""), False
-        self.folder(run.run_id).create(request)
+        try:
+            self.folder(run.run_id).create(request)
+        except OSError as error:
+            self._store.remove(run.run_id)
+            raise DiskFull(str(self._home), error.strerror) from error
         return run, True
 
     def begin(self, run: Run) -> None:

@@ -52,9 +52,10 @@ def read_events(path: Path, offset: int, most_bytes: int = 1 << 20) -> tuple[lis
 def iterate_events(path: Path, offset: int = 0) -> Iterator[AnyEvent]:
     """Yield every event that the file holds now."""
     while True:
-        events, offset = read_events(path, offset)
-        if not events:
+        events, end = read_events(path, offset)
+        if end == offset:
             return
+        offset = end
         yield from events
 
 

@@ -57,16 +57,24 @@ async def run_action(
     wait_seconds: WaitSeconds = 20,
     run_key: Annotated[str | None, Field(max_length=200)] = None,
     resources: dict[str, Any] | None = None,
+    timeout_seconds: Annotated[float | None, Field(gt=0)] = None,
     dry_run: bool = False,
 ) -> CallToolResult | Plan:
     """Run an action as a durable run and wait for it at most wait_seconds; done:false means it goes on.
     mode: local = process, task = Ray. run_key makes a retry return the same run.
-    resources: num_cpus, num_gpus, memory (bytes)."""
+    resources: num_cpus, num_gpus, memory (bytes). timeout_seconds ends the run like a stop."""
     app = app_of(ctx)
 
     def request_of(home: Home) -> RunRequest:
         return make_request(
-            home.registry, plugin, action, params or {}, mode=mode, modes=home.runs.modes, resources=resources
+            home.registry,
+            plugin,
+            action,
+            params or {},
+            mode=mode,
+            modes=home.runs.modes,
+            resources=resources,
+            timeout_seconds=timeout_seconds,
         )
 
     request = await app.call(request_of)

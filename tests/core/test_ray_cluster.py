@@ -25,6 +25,7 @@ import pytest
 
 from synapse_core.errors import InvalidRequest, RayUnavailable
 from synapse_core.executors.ray import cluster as cluster_module
+from synapse_core.executors.ray import connection as connection_module
 from synapse_core.executors.ray.cluster import RayCluster
 from synapse_core.executors.ray.head import HeadRecord, LocalHead, temp_folder
 from synapse_core.executors.ray.head_processes import find_processes
@@ -368,7 +369,7 @@ def test_a_named_cluster_without_a_node_on_this_machine_is_refused(
     running: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(running / "ray" / "token"))
-    monkeypatch.setattr(cluster_module, "_local_nodes", set)
+    monkeypatch.setattr(connection_module, "_local_nodes", set)
 
     with within(5), pytest.raises(RayUnavailable, match="has no node on this machine"):
         RayCluster(tmp_path, record_of(running).address).connect()
