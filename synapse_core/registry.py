@@ -52,6 +52,16 @@ class Plugin:
         return self.config is not None and not any(issue.severity == "error" for issue in self.issues)
 
 
+@dataclass(frozen=True)
+class CheckedAction:
+    """An action that can be run with the parameters it was checked with. content: see Registry.content."""
+
+    plugin: Plugin
+    config: PluginConfig
+    spec: ActionSpec
+    content: str
+
+
 class Registry:
     """Finds plugins, describes them, and checks parameters for them.
 
@@ -100,43 +110,26 @@ class Registry:
     def describe(self, code: str) -> Description:
         """Return all actions of a plugin that load, and an issue for each that does not."""
         plugin, _ = self.usable(code)
-        content = self.content(plugin.root)
-        stored = self._cache / f"{content}.json"
-        try:
-            return msgspec.json.decode(stored.read_bytes(), type=Description)
-        except (FileNotFoundError, UnicodeDecodeError, msgspec.MsgspecError):
-            pass  # not described yet, or by another version
-        description = self._ask(plugin, content, Query()).description or Description()
-        if not description.issues:
-            # Issues are not kept: installing what a plugin lacks changes none of its files.
-            _write(stored, msgspec.json.encode(description))
-        return description
+        return self._describe(plugin, self.content(plugin.root))
 
     def spec(self, code: str, action: str) -> ActionSpec:
         """Return the specification of an action.
 
         Raises PluginNotFound, ActionNotFoundError, or PluginLoadError where its code does not load.
         """
-        _, config = self.usable(code)
-        if action not in config.actions:
-            raise ActionNotFoundError(code, action, list(config.actions))
-        description = self.describe(code)
-        for spec in description.actions:
-            if spec.name == action:
-                return spec
-        mine = [issue for issue in description.issues if issue.message.startswith(f"{action}: ")]
-        message = "; ".join(issue.message for issue in mine) or f"{action} could not be loaded"
-        raise PluginLoadError(
-            f"Action {code}/{action} cannot be run: {message}", hint=mine[0].hint if mine else None
-        )
+        plugin, config = self.usable(code)
+        return self._spec(plugin, config, action, self.content(plugin.root))
 
-    def check(self, code: str, action: str, params: dict[str, Any]) -> None:
+    def check(self, code: str, action: str, params: dict[str, Any]) -> CheckedAction:
         """Check parameters against the action's own model, validators included.
 
-        Raises ValidationError with every problem at once.
+        Raises ValidationError with every problem at once, and what `spec` raises.
         """
-        plugin, _ = self.usable(code)
-        reply = self._ask(plugin, self.content(plugin.root), Query(action, params))
+        plugin, config = self.usable(code)
+        # Looked for once: what is returned is of one state of the plugin's files.
+        content = self.content(plugin.root)
+        spec = self._spec(plugin, config, action, content)
+        reply = self._ask(plugin, content, Query(action, params))
         if reply.failure is not None:
             raise PluginLoadError(reply.failure.message, hint=reply.failure.hint)
         if reply.problems:
@@ -146,6 +139,7 @@ class Registry:
                 hint="Correct the named parameters and call again; nothing was started. describe_plugin "
                 "with the action's name shows the schema.",
             )
+        return CheckedAction(plugin, config, spec, content)
 
     def content(self, root: Path) -> str:
         """Return a digest of a plugin's sources, so that an edit makes another plugin of it."""
@@ -169,6 +163,31 @@ class Registry:
             children, self._children = list(self._children.values()), {}
         for child in children:
             child.close()
+
+    def _describe(self, plugin: Plugin, content: str) -> Description:
+        stored = self._cache / f"{content}.json"
+        try:
+            return msgspec.json.decode(stored.read_bytes(), type=Description)
+        except (FileNotFoundError, UnicodeDecodeError, msgspec.MsgspecError):
+            pass  # not described yet, or by another version
+        description = self._ask(plugin, content, Query()).description or Description()
+        if not description.issues:
+            # Issues are not kept: installing what a plugin lacks changes none of its files.
+            _write(stored, msgspec.json.encode(description))
+        return description
+
+    def _spec(self, plugin: Plugin, config: PluginConfig, action: str, content: str) -> ActionSpec:
+        if action not in config.actions:
+            raise ActionNotFoundError(plugin.code, action, list(config.actions))
+        description = self._describe(plugin, content)
+        for spec in description.actions:
+            if spec.name == action:
+                return spec
+        mine = [issue for issue in description.issues if issue.message.startswith(f"{action}: ")]
+        message = "; ".join(issue.message for issue in mine) or f"{action} could not be loaded"
+        raise PluginLoadError(
+            f"Action {plugin.code}/{action} cannot be run: {message}", hint=mine[0].hint if mine else None
+        )
 
     def _roots(self) -> Iterator[Path]:
         seen: set[Path] = set()

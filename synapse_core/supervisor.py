@@ -110,7 +110,7 @@ def _watch_signals() -> int:
 
 
 def _wait(folder: RunFolder, worker: int, wakeups: int) -> tuple[int, str | None]:
-    """Return the worker's status, and why it had to be killed ('stopped', 'timeout') where it had to be."""
+    """Return the worker's status, and what it was made to end for ('stopped', 'timeout') where it was."""
     request = folder.request()
     limit = None if request is None else request.timeout_seconds
     ask_at = None if limit is None else time.monotonic() + limit
@@ -120,8 +120,9 @@ def _wait(folder: RunFolder, worker: int, wakeups: int) -> tuple[int, str | None
     while True:
         ended, status = os.waitpid(worker, os.WNOHANG)
         if ended:
-            # One that had not come as far as to listen died of being asked.
-            return status, killed_for or (asked_for if os.WIFSIGNALED(status) else None)
+            # A worker that is still starting has no ear for the question and dies of it.
+            has_died_asked = os.waitstatus_to_exitcode(status) == -signal.SIGTERM
+            return status, killed_for or (asked_for if has_died_asked else None)
         dues = [due for due in (ask_at, kill_at) if due is not None]
         timeout = max(0.0, min(dues) - time.monotonic()) if dues else None
         is_woken = bool(select.select([wakeups], [], [], timeout)[0])

@@ -32,16 +32,15 @@ def make_request(
     config.yaml says. The request has no run_id yet.
     Raises NotFound, PluginLoadError, ValidationError with every problem, or InvalidRequest.
     """
-    spec = registry.spec(plugin, action)
-    registry.check(plugin, action, params)
-    found, config = registry.usable(plugin)
+    checked = registry.check(plugin, action, params)
+    config, spec, root = checked.config, checked.spec, checked.plugin.root
     entry = config.actions[action]
     return RunRequest(
         run_id="",
         plugin=plugin,
         plugin_version=config.version,
-        root=str(found.root),
-        content=registry.content(found.root),
+        root=str(root),
+        content=checked.content,
         actions=(ActionRef(action, spec.entrypoint, spec.strict_results, spec.category),),
         params=params,
         mode=choose_mode(entry.method, mode, modes),

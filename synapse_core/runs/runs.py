@@ -159,16 +159,12 @@ class Runs:
                 now.run, self.folder(now.run.run_id), self.executor(now.run.mode), now.submitter
             )
             if settled is not None and not settled.is_done:
-                now = msgspec.structs.replace(now, run=settled)
-                break
+                return self._settled(now, settled)
             # Nobody executes it any more, but its last events may have come after they were read here.
             last = self._catch_up(now)
             if settled is not None and last.events_read == now.events_read:
-                now = msgspec.structs.replace(now, run=settled)
-                break
+                return self._settled(now, settled)
             now = last
-        if now.run.state is not row.run.state or now.run.waiting != row.run.waiting:
-            now = self._store.save(now)
         return now
 
     def read_on(self, row: RunRow, most_bytes: int = 1 << 18) -> RunRow:
@@ -300,6 +296,12 @@ class Runs:
                 break
             row = now
         return row
+
+    def _settled(self, row: RunRow, run: Run) -> RunRow:
+        """Return the row with what its events do not tell; stored where that is news."""
+        now = msgspec.structs.replace(row, run=run)
+        is_news = run.state is not row.run.state or run.waiting != row.run.waiting
+        return self._store.save(now) if is_news else now
 
     def _adopted(self, row: RunRow) -> RunRow:
         """Return the row of a run, started from here where the process that was to start it has died.

@@ -135,7 +135,10 @@ class RayActorExecutor:
             kill_descendants(claim.worker.pid)
         self._kill(claim)
         deadline = time.monotonic() + _CLEARING_SECONDS
-        while folder.exit() is None and self._is_there(claim) and time.monotonic() < deadline:
+        # Ray calls a worker dead, and its ending may be written down, before its process is gone.
+        while self._is_there(claim) and time.monotonic() < deadline:
+            if claim.is_mirrored and folder.exit() is not None:
+                break
             time.sleep(0.02)
         folder.write_exit(Exit(datetime.now(UTC), signal="SIGKILL", cause="stopped"))
 
