@@ -16,7 +16,13 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from synapse_core.processes import ProcessId, adopt_orphans, kill_descendants, kill_group
+from synapse_core.processes import (
+    ProcessId,
+    adopt_orphans,
+    kill_descendants,
+    kill_group,
+    out_of_memory_kills,
+)
 from synapse_core.run_folder import Claim, Exit, RunFolder
 
 # A stop is over within 10 s: rollbacks have this long, then everything is killed.
@@ -36,6 +42,7 @@ def main(path: str, root: str | None = None) -> int:
         return 0
     _take_over_environment(folder)
     wakeups = _watch_signals()
+    kills_before = out_of_memory_kills()
     worker = os.fork()
     if worker == 0:
         return _become_worker(folder, supervisor, root)
@@ -45,6 +52,17 @@ def main(path: str, root: str | None = None) -> int:
     status, killed_for = _wait(folder, worker, wakeups)
     _clear_away(worker)
     code = os.waitstatus_to_exitcode(status)
+    if code == -signal.SIGKILL and killed_for is None and out_of_memory_kills() > kills_before:
+        folder.write_exit(
+            Exit(
+                datetime.now(UTC),
+                signal="SIGKILL",
+                cause="out_of_memory",
+                message="The system killed the worker process because memory ran out.",
+                hint="Work on smaller batches, or run where there is more memory.",
+            )
+        )
+        return 0
     folder.write_exit(
         Exit(
             datetime.now(UTC),

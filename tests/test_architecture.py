@@ -96,7 +96,7 @@ NAMED_OBJECTS = {
     "synapse_core.enums._METHOD_BY_ACTION": "table: action name -> usual method",
     "synapse_core.events._decoder": "msgspec's compiled form of AnyEvent",
     "synapse_core.events._encoder": "msgspec's compiled form of AnyEvent",
-    "synapse_core.executors.ray.cluster._connection": "the lock of Ray's one connection in a process",
+    "synapse_core.executors.ray.connection.connection": "the lock of Ray's one connection in a process",
     "synapse_core.run_ending._CRASHES": "table: signal -> words",
     "synapse_core.runs.run._CHANGES": "table: event kind -> what it changes",
     "synapse_core.yaml_lines._SYNTAX_HINTS": "table: YAML's complaint -> what to do",
@@ -122,6 +122,7 @@ ONE_PLACE = {
         "synapse_core.base_action",
         "synapse_core.discovery",
         "synapse_core.executors.ray.cluster",
+        "synapse_core.executors.ray.connection",
     ),
 }
 

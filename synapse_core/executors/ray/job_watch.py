@@ -40,11 +40,11 @@ class Waiting:
 class JobWatch:
     """Looks after waiting runs, in a thread that is there while there are any.
 
-    ask: returns the job of a run, None where Ray knows none; it ends a run itself that can never begin.
+    ask: returns the job of a run; it ends a run itself that can never begin.
     status: tells what is free.
     """
 
-    def __init__(self, ask: Callable[[RunFolder], Job | None], status: Callable[[], ClusterStatus]) -> None:
+    def __init__(self, ask: Callable[[RunFolder], Job], status: Callable[[], ClusterStatus]) -> None:
         self._ask = ask
         self._status = status
         self._waiting: list[Waiting] = []
@@ -82,8 +82,6 @@ class JobWatch:
             job = self._ask(waiting.folder)
         except RayUnavailable as error:
             waiting.notify(f"Ray does not answer: {error.message}")
-            return
-        if job is None or job.has_ended:
             return
         if job.status == "PENDING" and not waiting.is_over:
             waiting.notify(self._reason(waiting))
