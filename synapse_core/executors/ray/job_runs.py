@@ -47,7 +47,7 @@ class RayJobRuns:
     ) -> None:
         self._site = JobSite(cluster, dashboard_url)
         self._env = dict(env or {})
-        self._watch = JobWatch(self._awaited_job_of, self._site.status)
+        self._watch = JobWatch(self._awaited_job_of, self._site.status, self._site.ask_for_room)
 
     @property
     def is_shared(self) -> bool:

@@ -73,6 +73,12 @@ class JobSite:
             return None  # it died; another one may have been started since
         return self._server(submission.url, is_own=True, tokens=own.tokens)
 
+    def ask_for_room(self) -> None:
+        """Have idle workers of mode 'task' give back what they hold."""
+        if self._cluster is not None:
+            self._cluster.wanted.parent.mkdir(parents=True, exist_ok=True)
+            self._cluster.wanted.touch()
+
     def kill_waiting(self, run_id: str) -> bool:
         """End what Ray keeps for a job that it has not begun. Returns False where it cannot be reached.
 
