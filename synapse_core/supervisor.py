@@ -62,7 +62,7 @@ def main(path: str, root: str | None = None) -> int:
                 hint="Work on smaller batches, or run where there is more memory.",
             )
         )
-        return 0
+        return 1
     folder.write_exit(
         Exit(
             datetime.now(UTC),

@@ -166,10 +166,6 @@ class RayCluster:
         answer = self._ask(address, _CONNECT_SECONDS if self._address else _LOCAL_CONNECT_SECONDS)
         return _running(address, answer, self._jobs_url)
 
-    def tokens(self) -> Sequence[str | None]:
-        """Return the tokens to try with this cluster's servers, in their order; None is no token."""
-        return self._tokens()
-
     def node_id(self) -> str:
         """Return the id of the node through which this process is connected. Call connect() first."""
         node = joined_node()
@@ -222,7 +218,7 @@ class RayCluster:
     def _ask(self, address: str, seconds: float) -> gcs.GcsAnswer:
         """Return what the cluster says, which is then one that this process can use."""
         try:
-            answer = gcs.ask(address, self._tokens(), seconds)
+            answer = gcs.ask(address, self.tokens(), seconds)
         except RayUnavailable as error:
             if self._address is not None:
                 raise
@@ -239,8 +235,8 @@ class RayCluster:
             )
         return answer
 
-    def _tokens(self) -> Sequence[str | None]:
-        """Return the tokens to try. A named cluster sees ours only if it asks for one."""
+    def tokens(self) -> Sequence[str | None]:
+        """Return the tokens to try; None is no token. A named cluster sees ours only if it asks for one."""
         if self._address is None:
             return (self._head.token(),)
         return (None, configured_token() if self._token_path is None else read_token(self._token_path))
@@ -280,11 +276,6 @@ def _running(address: str, answer: gcs.GcsAnswer, jobs_url: str | None) -> Clust
         nodes=answer.totals,
         ray_version=answer.ray_version,
     )
-
-
-def configured_tokens() -> Sequence[str | None]:
-    """Return the tokens to try with a server that was named: it sees the user's only if it asks for one."""
-    return (None, configured_token())
 
 
 def _say_nothing(message: str) -> None:

@@ -47,7 +47,7 @@ class RayJobRuns:
     ) -> None:
         self._site = JobSite(cluster, dashboard_url)
         self._env = dict(env or {})
-        self._watch = JobWatch(self._job_of, self._site.status)
+        self._watch = JobWatch(self._awaited_job_of, self._site.status, self._site.ask_for_room)
 
     @property
     def is_shared(self) -> bool:
@@ -129,13 +129,19 @@ class RayJobRuns:
         """
         server = self._server_of(folder)
         job = None if server is None else server.job(folder.run_id)
-        if job is None and server is None and folder.submission() is not None:
-            job = Job("FAILED", error_type=CLUSTER_DIED)
         if job is not None and job.has_ended:
             if folder.claimed() is None:
                 end_unbegun(folder, job)
             else:
                 folder.write_exit(exit_of_job(job, has_begun=True))
+        return job
+
+    def _awaited_job_of(self, folder: RunFolder) -> Job:
+        """As `_job_of`, for a run that this process has handed in: it ends with the cluster that has it."""
+        job = self._job_of(folder)
+        if job is None:
+            job = Job("FAILED", error_type=CLUSTER_DIED)
+            end_unbegun(folder, job)
         return job
 
     def _withdraw(self, folder: RunFolder) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from synapse_core.environment import default_home
 from synapse_core.errors import RayUnavailable, SynapseError
 from synapse_core.executors.base import Notify
-from synapse_core.executors.ray.cluster import ClusterStatus, RayCluster, configured_tokens
+from synapse_core.executors.ray.cluster import ClusterStatus, RayCluster
+from synapse_core.executors.ray.connection import configured_token
 from synapse_core.executors.ray.job_server import JobServer, Tokens
 from synapse_core.run_folder import RunFolder, Submission
 
@@ -72,6 +73,12 @@ class JobSite:
             return None  # it died; another one may have been started since
         return self._server(submission.url, is_own=True, tokens=own.tokens)
 
+    def ask_for_room(self) -> None:
+        """Have idle workers of mode 'task' give back what they hold."""
+        if self._cluster is not None:
+            self._cluster.wanted.parent.mkdir(parents=True, exist_ok=True)
+            self._cluster.wanted.touch()
+
     def kill_waiting(self, run_id: str) -> bool:
         """End what Ray keeps for a job that it has not begun. Returns False where it cannot be reached.
 
@@ -95,8 +102,13 @@ class JobSite:
 
     def _server(self, url: str, *, is_own: bool, tokens: Tokens | None = None) -> JobServer:
         if url not in self._servers:
-            named = configured_tokens if self._cluster is None else self._cluster.tokens
+            named = _configured_tokens if self._cluster is None else self._cluster.tokens
             # The token of a home's own cluster is for nobody else.
-            usual = named if is_own or not self.is_own else configured_tokens
+            usual = named if is_own or not self.is_own else _configured_tokens
             self._servers[url] = JobServer(url, tokens or usual)
         return self._servers[url]
+
+
+def _configured_tokens() -> tuple[str | None, ...]:
+    """Return the tokens to try with a server that was named: it sees the user's only if it asks for one."""
+    return (None, configured_token())

@@ -40,13 +40,19 @@ class Waiting:
 class JobWatch:
     """Looks after waiting runs, in a thread that is there while there are any.
 
-    ask: returns the job of a run, None where Ray knows none; it ends a run itself that can never begin.
-    status: tells what is free.
+    ask: returns the job of a run; it ends a run itself that can never begin.
+    status: tells what is free. ask_for_room: called while a run waits for what others hold.
     """
 
-    def __init__(self, ask: Callable[[RunFolder], Job | None], status: Callable[[], ClusterStatus]) -> None:
+    def __init__(
+        self,
+        ask: Callable[[RunFolder], Job],
+        status: Callable[[], ClusterStatus],
+        ask_for_room: Callable[[], None],
+    ) -> None:
         self._ask = ask
         self._status = status
+        self._ask_for_room = ask_for_room
         self._waiting: list[Waiting] = []
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -83,8 +89,6 @@ class JobWatch:
         except RayUnavailable as error:
             waiting.notify(f"Ray does not answer: {error.message}")
             return
-        if job is None or job.has_ended:
-            return
         if job.status == "PENDING" and not waiting.is_over:
             waiting.notify(self._reason(waiting))
 
@@ -93,6 +97,7 @@ class JobWatch:
         status = self._status()
         asked = asked_of(resources)
         if asked.get("CPU", 0) > (status.free_cpus or 0) or asked.get("GPU", 0) > (status.free_gpus or 0):
+            self._ask_for_room()
             # Ray counts what a job that it prepares will hold as taken, too.
             return waiting_reason(resources, status).replace("a Ray worker", "room for a Ray job")
         return _PREPARING if waiting.makes else _STARTING
