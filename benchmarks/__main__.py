@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
+import sys
 import time
 
 from benchmarks.world import temporary_world
@@ -20,6 +22,8 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := [name for name in given.names if name not in BENCHMARKS]:
         parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    # Ended from outside, it still ends its cluster and deletes its home.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(128 + signal.SIGTERM))
     begun = time.monotonic()
     with temporary_world(given.short) as world:
         for name in given.names or BENCHMARKS:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.stdio import HERE, SYNAPSE, StdioServer
 from synapse_core.executors.ray import RayCluster
+from synapse_core.executors.ray.connection import prepare_environment
 
 PLUGINS = HERE / "plugins"
 
@@ -61,6 +62,7 @@ class World:
 def temporary_world(is_short: bool) -> Iterator[World]:
     """Give a world; everything that it started is ended and deleted afterwards."""
     home = Path(tempfile.mkdtemp(prefix="synapse-bench-"))
+    prepare_environment()  # before a benchmark imports Ray
     world = World(home, is_short)
     try:
         yield world
