@@ -8,23 +8,32 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime
+from typing import Protocol
 
 from synapse_core.environment import passed_environment
 from synapse_core.errors import InvalidRequest
 from synapse_core.executors.base import Liveness, Notify
 from synapse_core.processes import ProcessId, kill_descendants, kill_group
 from synapse_core.run_folder import Claim, Exit, RunFolder, RunRequest
-from synapse_core.supervisor import GRACE_SECONDS
+from synapse_core.supervisor import GRACE_SECONDS, grace_seconds
 
 # From a stop's kill to the supervisor's last word, on a machine that is busy.
 _CLEARING_SECONDS = 4.0
+
+
+class Child(Protocol):
+    """What has to be known of a child process."""
+
+    returncode: int | None
+
+    def poll(self) -> int | None: ...
 
 
 class ProcessExecutor:
     """Starts a supervisor for each run, detached; it forks the worker and sees it to its end."""
 
     def __init__(self) -> None:
-        self._started: list[subprocess.Popen[bytes]] = []
+        self._started: list[Child] = []
         self._lock = threading.Lock()
 
     def check(self, request: RunRequest) -> None:
@@ -45,14 +54,12 @@ class ProcessExecutor:
                 env=passed_environment(request.passed_names),
                 start_new_session=True,
             )
-        with self._lock:
-            self._started = [earlier for earlier in self._started if earlier.poll() is None]
-            self._started.append(process)
+        self._watch(process)
 
     def stop(self, folder: RunFolder, claim: Claim | None, force: bool) -> None:
         if claim is None or claim.supervisor is None:
             return  # not begun: the supervisor reads the request to stop before it does anything
-        deadline = time.monotonic() + _CLEARING_SECONDS + (0 if force else GRACE_SECONDS)
+        deadline = time.monotonic() + _CLEARING_SECONDS + (0 if force else grace_seconds(folder.request()))
         claim.supervisor.send(signal.SIGTERM)
         while self.poll(folder, claim) is Liveness.ALIVE:
             if time.monotonic() > deadline:
@@ -77,6 +84,12 @@ class ProcessExecutor:
                 if process.poll() is None:
                     process.returncode = 0  # it outlives us; nobody here waits for it any more
             self._started.clear()
+
+    def _watch(self, process: Child) -> None:
+        """Remember a child, so that it is reaped when it has ended."""
+        with self._lock:
+            self._started = [earlier for earlier in self._started if earlier.poll() is None]
+            self._started.append(process)
 
     def _stop_orphan(self, folder: RunFolder, claim: Claim, force: bool) -> None:
         """Stop a worker whose supervisor is gone: the same, from here."""

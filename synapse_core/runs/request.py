@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any
+
+import msgspec
 
 from synapse_core.config import ActionConfig, PluginConfig
 from synapse_core.enums import ExecutionMode, RunMethod
 from synapse_core.errors import InvalidRequest, nearest
 from synapse_core.registry import Registry
-from synapse_core.run_folder import ActionRef, Resources, RunRequest
+from synapse_core.run_folder import ActionRef, PipelineEntry, Resources, RunRequest
 
 AUTO = "auto"
 _RESOURCES = ("num_cpus", "num_gpus", "memory")
@@ -30,8 +34,26 @@ def make_request(
     (bytes), over those of config.yaml. The request has no run_id yet.
     Raises NotFound, PluginLoadError, ValidationError with every problem, or InvalidRequest.
     """
-    spec = registry.spec(plugin, action)
+    registry.spec(plugin, action)
     registry.check(plugin, action, params)
+    return unchecked_request(registry, plugin, action, params, mode=mode, modes=modes, resources=resources)
+
+
+def unchecked_request(
+    registry: Registry,
+    plugin: str,
+    action: str,
+    params: dict[str, Any],
+    *,
+    mode: str,
+    modes: list[str],
+    resources: dict[str, Any] | None = None,
+) -> RunRequest:
+    """Return the request to run an action whose parameters are not, or not all, known yet.
+
+    Raises NotFound, PluginLoadError or InvalidRequest.
+    """
+    spec = registry.spec(plugin, action)
     found, config = registry.usable(plugin)
     entry = config.actions[action]
     return RunRequest(
@@ -43,11 +65,26 @@ def make_request(
         actions=(ActionRef(action, spec.entrypoint, spec.strict_results),),
         params=params,
         mode=choose_mode(entry.method, mode, modes),
-        resources=_resources(entry, resources or {}),
+        resources=asked_resources(entry, resources or {}),
         environment={name: value for name, value in config.env.items() if value is not None},
         passed_names=passed_names(config),
         timeout_seconds=entry.timeout_seconds,
     )
+
+
+def fingerprint_of(request: RunRequest) -> str:
+    """Return a digest of what makes two requests the same one."""
+    same: dict[str, Any] = {
+        "plugin": request.plugin,
+        "actions": [action.name for action in request.actions],
+        "params": request.params,
+        "mode": request.mode,
+        "resources": msgspec.to_builtins(request.resources),
+    }
+    if request.pipeline:
+        same["pipeline"] = [_identity(entry) for entry in request.pipeline]
+        same["resume_from"] = request.resume_from
+    return hashlib.sha256(json.dumps(same, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def passed_names(config: PluginConfig) -> tuple[str, ...]:
@@ -73,7 +110,18 @@ def choose_mode(method: RunMethod, asked: str, modes: list[str]) -> str:
     return asked
 
 
-def _resources(entry: ActionConfig, asked: dict[str, Any]) -> Resources:
+def _identity(entry: PipelineEntry) -> list[Any]:
+    """Return what makes two entries of pipelines the same one."""
+    request = entry.request
+    parts = (request.plugin, request.actions[0].name, request.params, request.resources, entry.retry)
+    return [entry.name, entry.after, request.timeout_seconds, *map(msgspec.to_builtins, parts)]
+
+
+def asked_resources(entry: ActionConfig, asked: dict[str, Any]) -> Resources:
+    """Return what a run is given: what the call asks for, over what config.yaml says.
+
+    Raises InvalidRequest for anything but num_cpus, num_gpus and memory.
+    """
     unknown = [key for key in asked if key not in _RESOURCES]
     wrong = [
         key

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import secrets
 import threading
@@ -23,8 +22,10 @@ from synapse_core.events import AnyEvent
 from synapse_core.executors.base import Executor
 from synapse_core.processes import ProcessId
 from synapse_core.run_folder import Claim, Exit, RunFolder, RunRequest
+from synapse_core.runs.action_entry import ActionEntry
 from synapse_core.runs.log import LogPage, read_log
 from synapse_core.runs.reconcile import reconcile
+from synapse_core.runs.request import fingerprint_of
 from synapse_core.runs.run import Run, RunRow, fold
 from synapse_core.runs.tail import ends_terminal, iterate_events, read_events, size_of
 
@@ -85,24 +86,23 @@ class Runs:
         Raises Conflict where the key stands for another request; InvalidRequest or Unavailable where the
         run could never be executed. Nothing is recorded then.
         """
-        fingerprint = _fingerprint(request)
+        fingerprint = fingerprint_of(request)
         if run_key is not None and (row := self._store.by_key(run_key)) is not None:
             return self._same(row, fingerprint, run_key), False
-        self.executor(request.mode).check(request)
+        self.check(request)
         request = msgspec.structs.replace(request, run_id=new_run_id())
-        run = Run(
-            run_id=request.run_id,
-            plugin=request.plugin,
-            action="+".join(action.name for action in request.actions),
-            mode=request.mode,
-            state=RunState.QUEUED,
-            created=datetime.now(UTC),
-        )
+        run = queued_run(request)
         row = self._store.insert(run, run_key, fingerprint, self._me)
         if row is not None:
             return self._same(row, fingerprint, run_key or ""), False
         self.folder(run.run_id).create(request)
         return run, True
+
+    def check(self, request: RunRequest) -> None:
+        """Raise InvalidRequest or Unavailable where a request, or a part of it, could never be executed."""
+        parts = (request, *(entry.request for entry in request.pipeline))
+        for part in {(part.mode, part.resources): part for part in parts}.values():
+            self.executor(part.mode).check(part)
 
     def begin(self, run: Run) -> None:
         """Have a submitted run executed, and return at once.
@@ -121,13 +121,7 @@ class Runs:
         request = folder.request()
         if request is None or folder.stop_requested() is not None or folder.claimed() is not None:
             return
-        try:
-            self.executor(request.mode).start(folder, request, folder.note_waiting)
-        except SynapseError as error:
-            if folder.claim(Claim("nobody")):
-                folder.write_exit(
-                    Exit(datetime.now(UTC), cause=error.code, message=error.message, hint=error.hint)
-                )
+        hand_over(folder, request, self.executor(request.mode))
 
     def get(self, run_id: str) -> Run:
         """Return a run as it truly stands. Raises RunNotFound with the nearest ids."""
@@ -320,6 +314,33 @@ class Runs:
         return self.refresh(row).run
 
 
+def queued_run(request: RunRequest) -> Run:
+    """Return the run that a request makes, before anything has happened."""
+    return Run(
+        run_id=request.run_id,
+        plugin=request.plugin,
+        action="+".join(action.name for action in request.actions),
+        mode=request.mode,
+        state=RunState.QUEUED,
+        created=datetime.now(UTC),
+        actions=tuple(
+            ActionEntry(name=entry.name, plugin=entry.request.plugin, action=entry.request.actions[0].name)
+            for entry in request.pipeline
+        ),
+    )
+
+
+def hand_over(folder: RunFolder, request: RunRequest, executor: Executor) -> None:
+    """Have an executor begin a run. A failure to begin becomes the run's ending, not an exception."""
+    try:
+        executor.start(folder, request, folder.note_waiting)
+    except SynapseError as error:
+        if folder.claim(Claim("nobody")):
+            folder.write_exit(
+                Exit(datetime.now(UTC), cause=error.code, message=error.message, hint=error.hint)
+            )
+
+
 def new_run_id() -> str:
     """Return an id that nobody can guess: 80 random bits, readable."""
     return "run-" + base64.b32encode(secrets.token_bytes(10)).decode().lower()
@@ -333,18 +354,6 @@ def _is_final(run: Run) -> bool:
 def _is_waiting(folder: RunFolder) -> bool:
     """Return True where a run was submitted whole and nobody has begun it, or given it up."""
     return folder.claimed() is None and folder.exit() is None and folder.request() is not None
-
-
-def _fingerprint(request: RunRequest) -> str:
-    """Return a digest of what makes two requests the same one."""
-    same = {
-        "plugin": request.plugin,
-        "actions": [action.name for action in request.actions],
-        "params": request.params,
-        "mode": request.mode,
-        "resources": msgspec.to_builtins(request.resources),
-    }
-    return hashlib.sha256(json.dumps(same, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _states(state: str | None) -> tuple[RunState, ...]:

@@ -128,8 +128,15 @@ class WorkerPool:
         return True
 
     def _new_worker(self, order: _Order) -> _Worker:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # Ray is loaded by now
+
         name = worker_name()
         options = actor_options(order.key.resources, name, detached=True)
+        if order.request.pipeline:
+            # A coordinator writes into the home itself, and has its actions' files brought there.
+            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(
+                self._cluster.node_id(), soft=False
+            )
         return _Worker(order.key, create_worker(options, name, self._order_of(order)))
 
     def _order_of(self, order: _Order) -> RunOrder:
