@@ -15,7 +15,7 @@ from typing import Any
 from synapse_core.environment import passed_environment
 from synapse_core.errors import SynapseError
 from synapse_core.executors.base import Notify
-from synapse_core.executors.ray.capacity import asked_of, waiting_reason, workers_at_once
+from synapse_core.executors.ray.capacity import asked_of, cpus_at_once, waiting_reason, workers_at_once
 from synapse_core.executors.ray.cluster import ClusterStatus, RayCluster
 from synapse_core.executors.ray.endings import exit_of
 from synapse_core.executors.ray.run_order import NAMESPACE, RunOrder, actor_options, worker_name
@@ -92,8 +92,20 @@ class WorkerPool:
         """End idle workers, drop what waits; busy workers go on and end by themselves."""
         self._thread.submit(self._close)
 
+    def rest(self, keep: int) -> None:
+        """End idle workers but for `keep`: others may need what they hold."""
+        self._thread.submit(self._end_idle, keep)
+
+    def _end_idle(self, keep: int) -> None:
+        """End idle workers that hold something, the oldest first, but for `keep` of them."""
+        holding = [worker for worker in self._idle if asked_of(worker.key.resources)]
+        for worker in holding[: len(holding) - keep]:
+            self._idle.remove(worker)
+            end_worker(worker.handle)
+
     def _take_in(self, order: _Order, status: ClusterStatus) -> None:
         self._status = status
+        self._make_room(order, status)
         self._lanes.setdefault(order.key.resources, deque()).append(order)
         self._admit()
         if self._teller is None or not self._teller.is_alive():
@@ -113,19 +125,31 @@ class WorkerPool:
             self._idle.remove(fitting[-1])
             self._hand(order, fitting[-1], is_new=False)
             return True
+        if self._is_one_ending(order.key):
+            return False
         resources = order.key.resources
         assert self._status is not None, "an order brings the cluster's status"
         if self._active[resources] >= workers_at_once(resources, self._status):
             return False
         if asked_of(resources):
             # Idle workers hold what this one needs.
-            while self._idle:
-                end_worker(self._idle.pop().handle)
+            self._end_idle(0)
         try:
             self._hand(order, self._new_worker(order), is_new=True)
         except SynapseError as error:
             order.folder.write_exit(Exit(datetime.now(UTC), cause=error.code, message=error.message))
         return True
+
+    def _is_one_ending(self, key: _Key) -> bool:
+        """Return True where a worker of this kind has done its run, and its answer is on the way."""
+        return any(worker.key == key and order.folder.exit() for order, worker in self._handed.items())
+
+    def _make_room(self, order: _Order, status: ClusterStatus) -> None:
+        """End idle workers that hold what the actions of a pipeline lack; those have workers of their own."""
+        # A coordinator that is warm has kept a worker.
+        kept = sum(worker.key == order.key for worker in self._idle)
+        if (status.free_cpus or 0.0) + kept < cpus_at_once(order.request.pipeline):
+            self._end_idle(0)
 
     def _new_worker(self, order: _Order) -> _Worker:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # Ray is loaded by now
