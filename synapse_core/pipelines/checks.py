@@ -77,33 +77,39 @@ def type_problems(stages: Sequence[Stage]) -> Iterator[str]:
 
 def check_params(stages: Sequence[Stage], params: Mapping[str, Any]) -> None:
     """Raise ValidationError for values that do not fit, names that nobody takes, and what nobody gives."""
-    problems = [
-        *_unknown(stages, params),
-        *(one for stage in stages for one in _of_stage(stage, stages, params)),
-    ]
-    if problems:
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        lines = "\n".join(f"- {problem_line(problem)}" for problem in problems)
-        raise ValidationError(
-            f"{count} with the parameters of the pipeline:\n{lines}",
-            problems=problems,
-            hint="Give what is missing in params, or in the params of that action; nothing was started.",
-        )
+    _raise_for([*_unknown(stages, params), *_of_all(stages, params)])
+
+
+def check_values(stages: Sequence[Stage], params: Mapping[str, Any]) -> None:
+    """Raise ValidationError for values that do not fit, and for what nobody gives."""
+    _raise_for(list(_of_all(stages, params)))
 
 
 def missing_fields(stages: Sequence[Stage], params: Mapping[str, Any]) -> list[str]:
     """Return 'name.field' of every required parameter that neither `params` nor an earlier action gives."""
-    return [
-        str(problem["path"])
-        for stage in stages
-        for problem in _of_stage(stage, stages, params)
-        if problem.get("type") == "missing"
-    ]
+    return [str(problem["path"]) for problem in _of_all(stages, params) if problem.get("type") == "missing"]
 
 
 def given_to(takes: tuple[str, ...] | None, params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of `params` that an action knows."""
     return {key: value for key, value in params.items() if takes is None or key in takes}
+
+
+def _raise_for(problems: list[dict[str, Any]]) -> None:
+    if not problems:
+        return
+    count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+    lines = "\n".join(f"- {problem_line(problem)}" for problem in problems)
+    raise ValidationError(
+        f"{count} with the parameters of the pipeline:\n{lines}",
+        problems=problems,
+        hint="Give what is missing in params, or in the params of that action; nothing was started.",
+    )
+
+
+def _of_all(stages: Sequence[Stage], params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for stage in stages:
+        yield from _of_stage(stage, stages, params)
 
 
 def _of_stage(stage: Stage, stages: Sequence[Stage], params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,22 @@
 """Runs on Ray: the cluster of a home, and the executor of mode 'task'. Importing this imports no Ray."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from synapse_core.executors.ray.actor import RayActorExecutor
 from synapse_core.executors.ray.cluster import ClusterStatus, RayCluster
 
-__all__ = ["RayActorExecutor", "RayCluster", "ClusterStatus"]
+if TYPE_CHECKING:
+    from synapse_core.pipelines.executor import RayPipelineExecutor
+
+__all__ = ["RayActorExecutor", "RayPipelineExecutor", "RayCluster", "ClusterStatus"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "RayPipelineExecutor":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # It stands on runs, which stand on executors: only whoever asks for it needs both.
+    from synapse_core.pipelines.executor import RayPipelineExecutor
+
+    return RayPipelineExecutor
