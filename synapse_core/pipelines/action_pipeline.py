@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import pydantic
 from synapse_core import params as parameters
 from synapse_core.context import RuntimeContext
 from synapse_core.discovery import ActionClass
+from synapse_core.environment import PluginEnvironment
 from synapse_core.errors import ActionFailed, InvalidRequest, SchemaIncompatibleError, SynapseError
 from synapse_core.executors.local import LocalExecutor
 from synapse_core.pipelines.checks import (
@@ -96,8 +98,8 @@ class ActionPipeline:
     ) -> Any:
         """Run all actions here and now, one after the other, and return what the last one returns.
 
-        ctx: what all actions are given; each gets a new one where it is left out. progress_callback: called
-        with (done, total, name) before each action and with (total, total, 'complete') at the end.
+        ctx: what all actions are given; each gets a new one where it is left out. Files that they leave in
+        the shared folder stay. progress_callback: called with (done, total, name) before each action and with (total, total, 'complete') at the end.
         Raises ValidationError before anything runs, ActionFailed (a RuntimeError) where an action fails.
         """
         classes = self._classes()
@@ -107,25 +109,14 @@ class ActionPipeline:
         tell = progress_callback or _tell_nobody
         ancestors = ancestors_of({stage.name: stage.after for stage in stages})
         results: dict[str, Any] = {}
-        with tempfile.TemporaryDirectory(prefix="synapse-pipeline-") as shared:
-            executor = LocalExecutor({**os.environ, "SYNAPSE_PIPELINE_DIR": shared})
+        with _shared_folder() as shared:
             for number, stage in enumerate(stages):
                 tell(number, len(stages), stage.name)
                 known = dict(given)
                 for name in (name for name in results if name in ancestors[stage.name]):
                     known.update(_as_params(results[name]))
                 values = {**given_to(stage.takes, known), **stage.params}
-                try:
-                    results[stage.name] = executor.execute(classes[stage.name], values, context=ctx)
-                except SynapseError as error:
-                    raise ActionFailed(
-                        stage.name,
-                        error.message,
-                        error.details,
-                        code=error.code,
-                        hint=error.hint,
-                        retryable=error.retryable,
-                    ) from error
+                results[stage.name] = _run_here(stage.name, classes[stage.name], values, ctx, shared)
         tell(len(stages), len(stages), "complete")
         return results[stages[-1].name]
 
@@ -183,6 +174,33 @@ class ActionPipeline:
             for node in self._nodes
             if node.name in classes
         ]
+
+
+@contextmanager
+def _shared_folder() -> Iterator[Path]:
+    """Give a new temporary folder, which stays where something is left in it."""
+    folder = Path(tempfile.mkdtemp(prefix="synapse-pipeline-"))
+    try:
+        yield folder
+    finally:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _run_here(
+    name: str, action: ActionClass, params: dict[str, Any], ctx: RuntimeContext | None, shared: Path
+) -> Any:
+    """Run one action in this process. Raises ActionFailed."""
+    folder = PluginEnvironment({"SYNAPSE_PIPELINE_DIR": str(shared)})
+    if ctx is not None:
+        ctx = dataclasses.replace(ctx, env=PluginEnvironment.merge(ctx.env, folder))
+    executor = LocalExecutor(PluginEnvironment.merge(PluginEnvironment.from_environ(), folder))
+    try:
+        return executor.execute(action, params, context=ctx)
+    except SynapseError as error:
+        raise ActionFailed(
+            name, error.message, error.details, code=error.code, hint=error.hint, retryable=error.retryable
+        ) from error
 
 
 def _with_after(entries: list[PipelineAction], after: Mapping[str, Sequence[str]]) -> list[PipelineAction]:

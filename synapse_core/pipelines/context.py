@@ -15,7 +15,7 @@ from synapse_core.errors import InvalidRequest
 
 @dataclass
 class PipelineContext:
-    """A working directory with a place for each kind of file. Every folder is made when it is first asked for.
+    """A working directory with a place for each kind of file; a folder is made when it is first asked for.
 
     In a recorded pipeline the directory is the run's own, which `of` finds; otherwise it lies in base_path,
     below the pipeline's and the run's id.
@@ -63,7 +63,7 @@ class PipelineContext:
         return _made(self.work_dir / "checkpoints")
 
     def get_action_dir(self, name: str) -> Path:
-        """Return a folder for one action's own files. Raises InvalidRequest for a name that leads elsewhere."""
+        """Return a folder for one action's own files. Raises InvalidRequest for a name that is a path."""
         if Path(name).name != name:
             raise InvalidRequest(f"{name!r} is not the name of an action.")
         return _made(self.work_dir / "actions" / name)

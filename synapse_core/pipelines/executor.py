@@ -27,7 +27,7 @@ _LOOK_SECONDS = 0.05
 
 
 class RayPipelineExecutor:
-    """Submits pipelines as recorded runs of this user's home, where every client and the command line see them.
+    """Submits pipelines as recorded runs of this user's home, where every client sees them.
 
     env: variables for the actions. They are written down with the run; a secret belongs into the environment
         of this process, and its name into `env` of the plugin's config.yaml.
