@@ -1,4 +1,4 @@
-"""The smallest server whose tool calls an actor that is up, on the cluster of the home: no record, no events."""
+"""The smallest server whose tool calls a running actor on the home's cluster: no record, no events."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class StdioServer:
 
 
 def structure_of(result: Mapping[str, Any]) -> Any:
-    """Return the structure of a tool's answer. Raises RuntimeError where it is an error, or no final state."""
+    """Return the structure of a tool's answer. Raises RuntimeError for an error or an unfinished run."""
     structure = result.get("structuredContent")
     if result.get("isError") or (structure and structure.get("done") is False):
         raise RuntimeError(f"the tool answered {result}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Generic, TypeVar, get_args
+from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 import pydantic
 
@@ -20,6 +20,7 @@ P = TypeVar("P")
 
 Integration = Callable[["BaseAction[Any]"], None]
 _integrations: dict[str, Integration | str] = {}
+_MOST_WARNINGS = 20
 
 
 class NoResult(pydantic.BaseModel):
@@ -59,6 +60,8 @@ class BaseAction(Generic[P]):
         if "params_model" in cls.__dict__:
             return
         for base in cls.__dict__.get("__orig_bases__", ()):
+            if not issubclass(get_origin(base) or object, BaseAction):
+                continue  # another generic base, whose argument says nothing of the parameters
             for argument in get_args(base):
                 if isinstance(argument, type) and issubclass(argument, pydantic.BaseModel):
                     cls.params_model = argument
@@ -95,13 +98,15 @@ class BaseAction(Generic[P]):
             return []
         if isinstance(result, Mapping):
             try:
-                cls.result_model.model_validate(result)
+                cls.result_model.model_validate(dict(result))
                 return []
             except pydantic.ValidationError as error:
-                schema = parameters.params_schema(cls.result_model)
-                warnings = [
-                    parameters.problem_line(problem) for problem in parameters.problems_of(error, schema)
-                ]
+                problems = parameters.problems_of(error, cls.result_model)
+                warnings = [parameters.problem_line(problem) for problem in problems[:_MOST_WARNINGS]]
+                if len(problems) > _MOST_WARNINGS:
+                    warnings.append(f"and {len(problems) - _MOST_WARNINGS} more problems")
+            except Exception as error:  # noqa: BLE001  # a validator is foreign code, and the work is done
+                warnings = [f"it cannot be checked: {type(error).__name__}: {error}"]
         else:
             warnings = [f"the result is a {type(result).__name__}"]
         if strict or cls.strict_results:

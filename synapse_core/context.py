@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -77,13 +78,16 @@ class RuntimeContext:
 
         message: a text, or texts by language of which one is chosen: the call's `language`, else the
             context's, else SYNAPSE_LANGUAGE, else English.
-        context: another name of `level`.
+        context: the former name of `level`.
         values: fill the `{names}` of the text; a name without a value leaves the text as it is.
         """
         self.stop.raise_if_requested()
+        if context is not None:
+            warnings.warn("context= of log_message is now level=.", DeprecationWarning, stacklevel=2)
         text = message if isinstance(message, str) else self._in_language(message, language)
         if values:
-            with suppress(KeyError, IndexError):  # an unfilled template is still worth reading
+            # An unfilled template is still worth reading, whatever keeps it from being filled.
+            with suppress(LookupError, ValueError, AttributeError, TypeError):
                 text = text.format(**values)
         self.logger.message(text, LogLevel.parse(level if context is None else context), step)
 

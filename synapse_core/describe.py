@@ -64,9 +64,13 @@ class Query(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The child's answer: a description, or what is wrong with the parameters (nothing where they fit)."""
+    """The child's answer: a description, or what is wrong with the parameters (nothing where they fit).
+
+    failure: why the action whose parameters were to be checked does not load.
+    """
 
     description: Description | None = None
+    failure: Issue | None = None
     message: str | None = None
     problems: list[dict[str, Any]] = []
 
@@ -92,7 +96,7 @@ def answer(discovery: PluginDiscovery, query: Query) -> Answer:
     except ValidationError as error:
         return Answer(message=error.message, problems=error.problems)
     except PluginLoadError as error:
-        return Answer(message=error.message, problems=[{"path": "", "message": error.message}])
+        return Answer(failure=Issue("error", error.message, error.hint))
     except Exception as error:  # noqa: BLE001  # a validator is foreign code, and may need what only a run has
         sys.stderr.write(f"parameters not checked: {type(error).__name__}: {error}\n")
     return Answer()

@@ -6,20 +6,25 @@ Only workers, describing children and library users import plugin code; a server
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from synapse_core.base_action import BaseAction
-from synapse_core.config import ActionConfig, PluginConfig, load_config
+from synapse_core.config import CONFIG_NAME, ActionConfig, PluginConfig, load_config
 from synapse_core.enums import PluginCategory, RunMethod
 from synapse_core.errors import ActionNotFoundError, MissingDependency, PluginLoadError
 from synapse_core.types import DataType
 
 ActionClass = type[BaseAction[Any]]
+
+# On an action class: which of its attributes come from its config.
+_FILLED_IN = "_filled_in"
 
 # Folders that hold nothing of a plugin's own.
 PASSED_OVER = frozenset(("__pycache__", ".git", ".venv", "venv", "node_modules", ".pytest_cache"))
@@ -52,13 +57,16 @@ class PluginDiscovery:
         name: str | None = None,
         category: PluginCategory = PluginCategory.CUSTOM,
     ) -> PluginDiscovery:
-        """Find the actions of a module: its @action functions and its BaseAction classes that bear a name."""
+        """Find the actions of a module: its @action functions and its BaseAction classes that bear a name.
+
+        What a package takes over from its own modules counts, what comes from elsewhere does not.
+        """
         if isinstance(module, str):
             module = importlib.import_module(module)
         classes: dict[str, ActionClass] = {}
         for member in vars(module).values():
             found = _as_action_class(member)
-            if found is not None and found.action_name and found.__module__ == module.__name__:
+            if found is not None and found.action_name and _is_inside(found.__module__, module.__name__):
                 classes[found.action_name] = found
         code = re.sub(r"[^a-z0-9_-]", "-", (name or module.__name__.rpartition(".")[2]).lower()).strip("-_")
         config = PluginConfig(
@@ -100,13 +108,8 @@ class PluginDiscovery:
         """
         if action not in self._classes:
             entrypoint = self._entrypoint(action)
-            found = load_action(entrypoint, self.root, self.config.code)
-            if found.action_name is None:
-                found.action_name = action
-            if found.category is None:
-                found.category = self.config.category
-            self._classes[action] = found
-        return self._classes[action]
+            self._classes[action] = load_action(entrypoint, self.root, self.config.code)
+        return introduced(self._classes[action], action, self.config.category)
 
     def get_action_params_model(self, action: str) -> Any:
         """Return the pydantic model of the action's parameters, None where it takes any mapping."""
@@ -157,7 +160,7 @@ def load_action(entrypoint: str, root: Path | None, plugin: str) -> ActionClass:
                 hint=f"Entrypoints are looked up in {root}; correct config.yaml or add the module.",
             ) from error
         raise MissingDependency(missing, plugin) from error
-    except Exception as error:  # importing is running foreign code: it may raise anything
+    except (Exception, SystemExit) as error:  # importing is running foreign code: it may raise anything
         raise PluginLoadError(
             f"Plugin {plugin!r} cannot be imported: {type(error).__name__}: {error} ({_where(error, root)}).",
             hint="Correct the plugin's code; the run's log has the traceback.",
@@ -173,14 +176,69 @@ def load_action(entrypoint: str, root: Path | None, plugin: str) -> ActionClass:
     return found
 
 
+def introduced(found: ActionClass, name: str, category: PluginCategory | str | None) -> ActionClass:
+    """Return an action class that knows its name and category: those of its config where it bears none.
+
+    What was filled in is no statement of the class, neither for its subclasses nor for another action of
+    the same class.
+    """
+    for attribute, value in (("action_name", name), ("category", category)):
+        owner = next((base for base in found.__mro__ if vars(base).get(attribute) is not None), None)
+        if owner is None or attribute in vars(owner).get(_FILLED_IN, ()):
+            setattr(found, attribute, value)
+            setattr(found, _FILLED_IN, {*vars(found).get(_FILLED_IN, ()), attribute})
+    return found
+
+
 def make_importable(root: Path, module_name: str) -> None:
-    """Put onto sys.path what `module_name` is found in: the plugin's folder, or its parent where the
-    folder itself is the package that the entrypoint names."""
+    """Make `module_name` mean the plugin's own module: what it is found in comes first on sys.path.
+
+    That is the plugin's folder, or its parent where the folder itself is the package that the entrypoint
+    names. A package of the same name that another plugin brought is forgotten; its classes go on working.
+    """
     first = module_name.partition(".")[0]
-    holds_module = (root / first).is_dir() or (root / f"{first}.py").is_file()
-    entry = str(root if holds_module or root.name != first else root.parent)
-    if entry not in sys.path:
-        sys.path.insert(0, entry)
+    folder = root if _holds(root, first) or root.name != first else root.parent
+    rivals = [
+        entry for entry in sys.path if _holds(Path(entry), first) and Path(entry, CONFIG_NAME).is_file()
+    ]
+    sys.path[:] = [str(folder), *(entry for entry in sys.path if entry not in (str(folder), *rivals))]
+    importlib.invalidate_caches()
+    _forget_old_bytecode(folder, first)
+    loaded = [name for name in sys.modules if _is_inside(name, first)]
+    if any(_is_of_another_plugin(name, folder) for name in loaded):
+        for name in loaded:
+            del sys.modules[name]
+
+
+def _holds(folder: Path, module: str) -> bool:
+    return (folder / module).is_dir() or (folder / f"{module}.py").is_file()
+
+
+def _forget_old_bytecode(folder: Path, module: str) -> None:
+    """Remove bytecode that is older than its source.
+
+    Python compares the two by whole seconds and the size: a small edit soon after another would not be seen.
+    """
+    for source in (*folder.glob("*.py"), *(folder / module).rglob("*.py")):
+        compiled = Path(importlib.util.cache_from_source(str(source)))
+        with suppress(OSError):  # never compiled, or not ours to remove
+            if compiled.stat().st_mtime_ns <= source.stat().st_mtime_ns:
+                compiled.unlink()
+
+
+def _is_of_another_plugin(module_name: str, folder: Path) -> bool:
+    """Return True for a loaded module that lies in a plugin's folder, but not where `folder` has it."""
+    if not (origin := getattr(sys.modules[module_name], "__file__", None)):
+        return False  # a folder without __init__.py is where its modules are
+    file = Path(origin).resolve()
+    first = folder.resolve() / module_name.partition(".")[0]
+    if file.is_relative_to(first) or file == first.with_suffix(".py"):
+        return False
+    return any((home / CONFIG_NAME).is_file() for home in file.parents[: module_name.count(".") + 2])
+
+
+def _is_inside(module_name: str, package: str) -> bool:
+    return module_name == package or module_name.startswith(f"{package}.")
 
 
 def _as_action_class(member: Any) -> ActionClass | None:

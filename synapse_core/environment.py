@@ -82,12 +82,23 @@ class PluginEnvironment:
     def get_int(self, key: str, default: int | None = None) -> int | None:
         """Raises ValueError where the value is not a whole number."""
         value = self._data.get(key)
-        return default if value is None else int(value)
+        if value is None:
+            return default
+        try:
+            if isinstance(value, float) and not value.is_integer():
+                raise ValueError("it has decimals")
+            return int(value)
+        except (TypeError, ValueError):
+            # Values may be secrets: the key only.
+            raise ValueError(f"{key} is not a whole number.") from None
 
     def get_float(self, key: str, default: float | None = None) -> float | None:
         """Raises ValueError where the value is not a number."""
         value = self._data.get(key)
-        return default if value is None else float(value)
+        try:
+            return default if value is None else float(value)
+        except (TypeError, ValueError):
+            raise ValueError(f"{key} is not a number.") from None
 
     def get_bool(self, key: str, default: bool | None = None) -> bool | None:
         """Return True for true, 1 and yes in any case of letters, False for any other value."""

@@ -18,7 +18,10 @@ from synapse_core.errors import InvalidResult
 
 # A line of events.jsonl holds at most this many bytes; larger things belong into the artifacts.
 MAX_LINE_BYTES = 1_000_000
-_MAX_TEXT_CHARS = 64_000
+# What a text of an event that is too long keeps; the second where every character takes several bytes.
+_CUT_CHARS = (64_000, 8_000)
+_MOST_WARNINGS = 20
+_MOST_DEPTH = 50
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
@@ -193,17 +196,23 @@ def stamped(event: AnyEvent, seq: int) -> AnyEvent:
 def encode_line(event: AnyEvent) -> bytes:
     """Return the event as one line of JSON, its line end included.
 
-    Values that JSON has no form for are written as text. A line is at most MAX_LINE_BYTES long: a log
-    entry that would be longer is cut and says so.
-    Raises InvalidResult where a terminal event would be longer.
+    Values that JSON has no form for are written as text, NaN and infinities as null. A line is at most
+    MAX_LINE_BYTES long: an event that would be longer is cut and says so.
+    Raises InvalidResult where the result of a run would have to be cut.
     """
     try:
         line = _encoder.encode(event)
-    except UnicodeEncodeError:
-        # Lone surrogates (undecodable file names, say) have no UTF-8 form.
-        line = _encoder.encode(msgspec.convert(_replace_surrogates(_to_builtins(event)), AnyEvent))
+    except (ValueError, TypeError, RecursionError):
+        # Lone surrogates (undecodable file names, say) have no UTF-8 form; what contains itself has no end.
+        event = msgspec.structs.replace(event, **_writable(msgspec.structs.asdict(event)))
+        line = _encoder.encode(event)
+    length = len(line)
+    for most_chars in _CUT_CHARS:
+        if len(line) <= MAX_LINE_BYTES:
+            return line + b"\n"
+        line = _encoder.encode(_cut(event, most_chars, f"cut: the entry was {length:,} bytes long"))
     if len(line) > MAX_LINE_BYTES:
-        line = _encoder.encode(_cut(event, len(line)))
+        raise InvalidResult(f"An event of {length:,} bytes is too long to record.")
     return line + b"\n"
 
 
@@ -212,7 +221,10 @@ def decode_line(line: bytes) -> AnyEvent:
 
     Raises msgspec.MsgspecError where it holds none.
     """
-    return _decoder.decode(line)
+    try:
+        return _decoder.decode(line)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(f"The line is not UTF-8: {error}") from error
 
 
 def to_plain(value: Any) -> Any:
@@ -261,16 +273,37 @@ def _text_form(value: Any) -> Any:
     """Return a plain form of any value at all: what has none becomes its text."""
     try:
         return _plain_form(value)
-    except TypeError:
-        return str(value)[:_MAX_TEXT_CHARS]
+    except (TypeError, ValueError, RecursionError):
+        return str(value)[: _CUT_CHARS[0]]
 
 
 _encoder = msgspec.json.Encoder(enc_hook=_text_form)
 _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
 
-def _to_builtins(value: Any, hook: Any = _text_form) -> Any:
+def _to_builtins(value: Any, hook: Any) -> Any:
     return msgspec.to_builtins(value, str_keys=True, enc_hook=hook)
+
+
+def _writable(value: Any, around: tuple[int, ...] = ()) -> Any:
+    """Return a value as it can be written whatever it holds: broken texts mended, endless nesting ended.
+
+    around: the ids of the values that it lies in.
+    """
+    if isinstance(value, str):
+        return _replace_surrogates(value)
+    if id(value) in around or len(around) > _MOST_DEPTH:
+        return "… is nested too deeply or contains itself"
+    inside = (*around, id(value))
+    if isinstance(value, Mapping):
+        return {_replace_surrogates(str(key)): _writable(entry, inside) for key, entry in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_writable(entry, inside) for entry in value]
+    try:
+        _encoder.encode(value)
+    except (ValueError, TypeError, RecursionError):
+        return _replace_surrogates(str(value)[: _CUT_CHARS[0]])
+    return value
 
 
 def _replace_surrogates(value: Any) -> Any:
@@ -283,30 +316,36 @@ def _replace_surrogates(value: Any) -> Any:
     return value
 
 
-def _cut(event: AnyEvent, length: int) -> AnyEvent:
-    """Return a shorter form of an event whose line is `length` bytes long."""
-    note = f"cut: the entry was {length:,} bytes long"
-    if isinstance(event, Log):
-        return msgspec.structs.replace(event, data={"cut": note})
-    if isinstance(event, Metrics):
-        return msgspec.structs.replace(event, values={"cut": note})
-    if isinstance(event, Message):
-        return msgspec.structs.replace(event, text=event.text[:_MAX_TEXT_CHARS] + f" ({note})")
-    if isinstance(event, Failed):
-        return msgspec.structs.replace(
-            event,
-            message=event.message[:_MAX_TEXT_CHARS],
-            details={"cut": note},
-            traceback=(event.traceback or "")[-_MAX_TEXT_CHARS:],
-        )
-    raise InvalidResult(f"An event of {length:,} bytes is too long to record.")
+def _cut(event: AnyEvent, most_chars: int, note: str) -> AnyEvent:
+    """Return an event with its long texts and data shortened. What a run returned is never shortened."""
+    shorter: dict[str, Any] = {}
+    for name, value in msgspec.structs.asdict(event).items():
+        if name == "result":
+            continue
+        if isinstance(value, str) and len(value) > most_chars:
+            # A traceback tells the most at its end.
+            kept = value[-most_chars:] if name == "traceback" else value[:most_chars]
+            shorter[name] = f"{kept} ({note})"
+        elif isinstance(value, dict) and len(_encoder.encode(value)) > most_chars:
+            shorter[name] = {"cut": note}
+        elif isinstance(value, list) and len(_encoder.encode(value)) > most_chars:
+            shorter[name] = [
+                *(entry[: most_chars // _MOST_WARNINGS] for entry in value[:_MOST_WARNINGS]),
+                note,
+            ]
+    return msgspec.structs.replace(event, **shorter)
 
 
 def _unserialisable_path(value: Any, path: str = "result", depth: int = 0) -> str | None:
     """Return 'result.a[3] is a X' for the first part of `value` that has no JSON form."""
-    if depth > 50:
+    if depth > _MOST_DEPTH:
         return f"{path[:80]}… is nested too deeply or contains itself"
     if isinstance(value, Mapping):
+        for key in value:
+            try:
+                _to_builtins({key: None}, _plain_form)
+            except (TypeError, ValueError):
+                return f"{path} has the key {key!r}, and keys are texts"
         children = [(f"{path}.{key}", entry) for key, entry in value.items()]
     elif isinstance(value, list | tuple | set):
         children = [(f"{path}[{index}]", entry) for index, entry in enumerate(value)]

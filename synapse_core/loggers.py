@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -105,10 +106,10 @@ class BaseLogger(ABC):
     ) -> None:
         """Emit how far a category is. A call with current = 0 starts its clock anew.
 
-        Raises ValueError where total is not above 0 or current is outside 0..total.
+        Raises ValueError where total is not a number above 0 or current is outside 0..total.
         """
-        if not total > 0:
-            raise ValueError(f"total must be above 0, not {total}")
+        if not 0 < total < math.inf:
+            raise ValueError(f"total must be a number above 0, not {total}")
         if not 0 <= current <= total:
             raise ValueError(f"current must be within 0..{total}, not {current}")
         named = step or category or self._step
@@ -204,17 +205,23 @@ class ConsoleLogger(BaseLogger):
 
     def emit(self, event: AnyEvent) -> None:
         if isinstance(event, Progress):
-            now = time.monotonic()
-            if event.current < event.total and now - self._shown_at.get(event.category, -1.0) < 0.5:
-                return
-            self._shown_at[event.category] = now
-            label = event.category or "progress"
-            self._write(f"{label}: {event.current:g}/{event.total:g} ({event.percent:g} %)\n")
+            self._show_progress(event)
         elif isinstance(event, Metrics):
             values = ", ".join(f"{name}={value}" for name, value in event.values.items())
             self._write(f"{event.category}: {values}\n")
         elif line := readable_line(event):
             self._write(line)
+
+    def _show_progress(self, event: Progress) -> None:
+        label = event.category or "progress"
+        if event.status == "failed":
+            self._write(f"{label}: failed\n")
+            return
+        now = time.monotonic()
+        if event.current < event.total and now - self._shown_at.get(event.category, -1.0) < 0.5:
+            return
+        self._shown_at[event.category] = now
+        self._write(f"{label}: {event.current:g}/{event.total:g} ({event.percent:g} %)\n")
 
 
 class EventLogger(BaseLogger):
@@ -232,7 +239,7 @@ class EventLogger(BaseLogger):
     ) -> None:
         super().__init__()
         self._stop = stop or StopSignal()
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._file: int | None = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._owner = os.getpid()
         self._echo = echo
         self._seq = 0
@@ -245,7 +252,7 @@ class EventLogger(BaseLogger):
             return
         # A stop that was raised between the write and the count would tear the numbering.
         with self._stop.uninterrupted, self._lock:
-            if self._is_ended:
+            if self._is_ended or self._file is None:
                 return
             _write_all(self._file, encode_line(stamped(event, self._seq + 1)))
             self._seq += 1
@@ -254,10 +261,12 @@ class EventLogger(BaseLogger):
             self._echo(line)
 
     def close(self) -> None:
-        """Release the file; what was written stays."""
+        """Release the file; what was written stays. A second call does nothing."""
         with self._lock:
             self._is_ended = True
-            os.close(self._file)
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
 
 
 def readable_line(event: AnyEvent) -> str | None:

@@ -7,8 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pydantic
+from pydantic.errors import PydanticUserError
 
 from synapse_core.errors import ValidationError, nearest
+
+UNKNOWN_KEY = "unknown_key"
 
 _SENT_CHARS = 80
 
@@ -24,7 +27,7 @@ def validate(
     try:
         return model.model_validate(dict(params), context={"client": client})
     except pydantic.ValidationError as error:
-        raise invalid_params(model, problems_of(error, params_schema(model))) from error
+        raise invalid_params(model, problems_of(error, model)) from error
 
 
 def check(model: type[pydantic.BaseModel] | None, params: Mapping[str, Any]) -> None:
@@ -35,13 +38,16 @@ def check(model: type[pydantic.BaseModel] | None, params: Mapping[str, Any]) -> 
     """
     if model is None:
         return
-    schema = params_schema(model)
-    problems = list(_unknown_keys(params, schema, schema))
+    try:
+        model.model_validate(dict(params), context={"client": None}, extra="forbid")
+        return
+    except pydantic.ValidationError as error:
+        problems = [problem for problem in problems_of(error, model) if problem["type"] == UNKNOWN_KEY]
     try:
         model.model_validate(dict(params), context={"client": None})
     except pydantic.ValidationError as error:
         told = {problem["path"] for problem in problems}
-        problems += [problem for problem in problems_of(error, schema) if problem["path"] not in told]
+        problems += [problem for problem in problems_of(error, model) if problem["path"] not in told]
     if problems:
         raise invalid_params(model, problems)
 
@@ -72,27 +78,60 @@ def problem_line(problem: Mapping[str, Any]) -> str:
     return line
 
 
-def problems_of(error: pydantic.ValidationError, schema: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return pydantic's findings as `{path, message, type, sent?, allowed?, did_you_mean?}`."""
-    problems = []
+def problems_of(error: pydantic.ValidationError, model: type[pydantic.BaseModel]) -> list[dict[str, Any]]:
+    """Return pydantic's findings as `{path, message, type, sent?, allowed?, did_you_mean?}`, one a path.
+
+    A key that no model of its place refuses is no finding.
+    """
+    schema = _schema_or_nothing(model)
+    problems: dict[str, dict[str, Any]] = {}
     for finding in error.errors(include_url=False, include_context=False):
-        location = finding["loc"]
-        problem: dict[str, Any] = {
-            "path": ".".join(str(part) for part in location),
-            "message": finding["msg"],
-            "type": finding["type"],
-        }
-        if finding["type"] != "missing":
-            problem["sent"] = _shown(finding["input"])
-        field = _schema_at(schema, location)
-        if field is not None and (allowed := describe_schema(field, schema)):
-            problem["allowed"] = allowed
         if finding["type"] == "extra_forbidden":
-            parent = _schema_at(schema, location[:-1]) or {}
-            problem.pop("allowed", None)
-            problem |= _unknown_key_hint(str(location[-1]), parent)
-        problems.append(problem)
-    return problems
+            problem = _unknown_key(finding["loc"], finding["input"], schema)
+        else:
+            problem = _problem(finding, schema)
+        if problem is None:
+            continue
+        first = problems.setdefault(problem["path"], problem)
+        if problem["message"] not in first["message"]:  # the next member of a union does not fit either
+            first["message"] += f", or: {problem['message']}"
+    return list(problems.values())
+
+
+def _problem(finding: Any, schema: Mapping[str, Any]) -> dict[str, Any]:
+    place, fields = _place_in(schema, finding["loc"])
+    problem: dict[str, Any] = {
+        "path": _path_text(place),
+        "message": finding["msg"],
+        "type": finding["type"],
+    }
+    if finding["type"] != "missing":
+        problem["sent"] = _shown(finding["input"])
+    if place and (allowed := " or ".join(dict.fromkeys(describe_schema(field, schema) for field in fields))):
+        problem["allowed"] = allowed
+    return problem
+
+
+def _unknown_key(
+    location: tuple[int | str, ...], value: Any, schema: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Return the problem with a key that a model does not know, None where it may stand there."""
+    place, fields = _place_in(schema, location[:-1])
+    models = [member for field in fields for member in _members(field, schema)]
+    known = list(dict.fromkeys(name for member in models for name in member.get("properties", {})))
+    key = location[-1]
+    if key in known or any(member.get("additionalProperties") for member in models):
+        return None
+    problem: dict[str, Any] = {
+        "path": _path_text((*place, key)),
+        "message": "there is no such parameter",
+        "type": UNKNOWN_KEY,
+        "sent": _shown(value),
+        "allowed": ", ".join(known) or "no parameters",
+    }
+    if near := nearest(str(key), known, most=1):
+        problem["did_you_mean"] = near[0]
+    return problem
 
 
 def describe_schema(field: Mapping[str, Any], root: Mapping[str, Any]) -> str:
@@ -132,45 +171,51 @@ def _bounds(field: Mapping[str, Any]) -> Iterator[str]:
         yield f"matching {field['pattern']}"
 
 
-def _unknown_keys(
-    value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], path: str = ""
-) -> Iterator[dict[str, Any]]:
-    """Yield a problem for each key of `value`, at any depth, that its model would silently drop."""
-    schema = _resolved(schema, root)
-    properties = schema.get("properties")
-    if not isinstance(value, Mapping) or properties is None:
-        return
-    for key, entry in value.items():
-        where = f"{path}{key}"
-        if key in properties:
-            yield from _unknown_keys(entry, properties[key], root, f"{where}.")
-        elif schema.get("additionalProperties") in (None, False):
-            yield {
-                "path": where,
-                "message": "there is no such parameter",
-                "type": "unknown_key",
-                "sent": _shown(entry),
-                **_unknown_key_hint(str(key), schema),
-            }
+def _place_in(
+    schema: Mapping[str, Any], location: tuple[int | str, ...]
+) -> tuple[tuple[int | str, ...], list[Mapping[str, Any]]]:
+    """Return where a pydantic location points at: the path that a caller wrote, and the schemas of its place.
 
-
-def _unknown_key_hint(key: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    known = list(schema.get("properties", {}))
-    hint: dict[str, Any] = {"allowed": ", ".join(known) or "no parameters"}
-    if near := nearest(key, known, most=1):
-        hint["did_you_mean"] = near[0]
-    return hint
-
-
-def _schema_at(schema: Mapping[str, Any], location: tuple[int | str, ...]) -> Mapping[str, Any] | None:
-    """Return the part of a JSON schema that a pydantic location points at, None where it is not plain."""
-    current: Mapping[str, Any] = _resolved(schema, schema)
+    A location also names the members of unions that were tried; no caller wrote those.
+    """
+    place: tuple[int | str, ...] = ()
+    fields: list[Mapping[str, Any]] = [schema]
     for part in location:
-        child = current.get("items") if isinstance(part, int) else current.get("properties", {}).get(part)
-        if not isinstance(child, Mapping):
-            return None
-        current = _resolved(child, schema)
-    return current
+        members = [member for field in fields for member in _members(field, schema)]
+        below = [child for member in members if (child := _child(member, part)) is not None]
+        if not below and len(members) > 1:
+            continue
+        place = (*place, part)
+        fields = below
+    return place, fields
+
+
+def _members(field: Mapping[str, Any], root: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what a field may be: the members of a union, or the one schema that it is."""
+    field = _resolved(field, root)
+    options = field.get("anyOf") or field.get("oneOf")
+    return [member for option in options for member in _members(option, root)] if options else [field]
+
+
+def _child(schema: Mapping[str, Any], part: int | str) -> Mapping[str, Any] | None:
+    """Return the schema of an item or a key, None where there is none."""
+    if isinstance(part, int):
+        child = schema.get("items")
+    else:
+        child = schema.get("properties", {}).get(part, schema.get("additionalProperties"))
+    return child if isinstance(child, Mapping) else None
+
+
+def _path_text(place: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in place)
+
+
+def _schema_or_nothing(model: type[pydantic.BaseModel]) -> Mapping[str, Any]:
+    """Return a model's schema, an empty one where its types have none: a problem is told all the same."""
+    try:
+        return params_schema(model)
+    except PydanticUserError:
+        return {}
 
 
 def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:

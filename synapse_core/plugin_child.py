@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -21,13 +22,17 @@ ANSWER_SECONDS = 60.0
 
 
 class PluginChild:
-    """One child interpreter that holds one state of one plugin's code. Questions are asked one at a time."""
+    """One child interpreter that holds one state of one plugin's code. Questions are asked one at a time.
+
+    askers: how many are asking or waiting to; its owner counts them, and closes no child that has any.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._lock = threading.Lock()
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the child
         self.used = time.monotonic()
+        self.askers = 0
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "synapse_core.describe", str(root)],
             stdin=subprocess.PIPE,
@@ -47,13 +52,19 @@ class PluginChild:
             line = self._exchange(msgspec.json.encode(query) + b"\n")
         return msgspec.json.decode(line, type=Answer)
 
+    @property
+    def is_alive(self) -> bool:
+        """True while the child can be asked."""
+        return self._process.poll() is None
+
     def close(self) -> None:
         """End the child."""
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._printed):
             if stream is not None:
-                stream.close()
+                with suppress(BrokenPipeError):  # a question that the child did not live to read
+                    stream.close()
 
     def _exchange(self, question: bytes) -> bytes:
         stdin, stdout = self._process.stdin, self._process.stdout

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from synapse_core.config import PluginConfig, load_config
+from synapse_core.config import CONFIG_NAME, PluginConfig, load_config
 from synapse_core.describe import ActionSpec, Answer, Description, Issue, Query
 from synapse_core.discovery import PASSED_OVER
 from synapse_core.errors import (
@@ -28,8 +30,8 @@ from synapse_core.errors import (
     ValidationError,
 )
 from synapse_core.plugin_child import PluginChild
+from synapse_core.yaml_lines import MAX_BYTES
 
-_CONFIG = "config.yaml"
 _SOURCES = (".py", ".yaml", ".yml", ".json", ".toml", ".txt", ".cfg", ".j2")
 _MOST_SOURCES = 5_000
 _MOST_CHILDREN = 4
@@ -61,7 +63,7 @@ class Registry:
         self.paths = tuple(paths)
         self._cache = cache
         self._lock = threading.Lock()
-        self._configs: dict[Path, tuple[tuple[int, int], Plugin]] = {}
+        self._configs: dict[Path, tuple[bytes, Plugin]] = {}
         self._contents: dict[Path, tuple[str, str]] = {}
         self._children: dict[str, PluginChild] = {}
 
@@ -70,11 +72,15 @@ class Registry:
         found: dict[str, Plugin] = {}
         for root in self._roots():
             plugin = self._read(root)
-            if (first := found.get(plugin.code)) is not None:
-                note = Issue("warning", f"{root} bears the same code and is not used.", file=str(root))
-                found[plugin.code] = Plugin(first.code, first.root, first.config, (*first.issues, note))
-            else:
+            first = found.get(plugin.code)
+            if first is None:
                 found[plugin.code] = plugin
+                continue
+            # A broken one is known by its folder only: it must not stand before a plugin of that code.
+            is_hidden = first.config is None and plugin.config is not None
+            used, other = (plugin, first) if is_hidden else (first, plugin)
+            issues = (*used.issues, *_notes_on(other))
+            found[plugin.code] = Plugin(used.code, used.root, used.config, issues)
         return [found[code] for code in sorted(found)]
 
     def get(self, code: str) -> Plugin:
@@ -98,7 +104,7 @@ class Registry:
         stored = self._cache / f"{content}.json"
         try:
             return msgspec.json.decode(stored.read_bytes(), type=Description)
-        except (FileNotFoundError, msgspec.MsgspecError):
+        except (FileNotFoundError, UnicodeDecodeError, msgspec.MsgspecError):
             pass  # not described yet, or by another version
         description = self._ask(plugin, content, Query()).description or Description()
         if not description.issues:
@@ -131,6 +137,8 @@ class Registry:
         """
         plugin, _ = self.usable(code)
         reply = self._ask(plugin, self.content(plugin.root), Query(action, params))
+        if reply.failure is not None:
+            raise PluginLoadError(reply.failure.message, hint=reply.failure.hint)
         if reply.problems:
             raise ValidationError(
                 reply.message or "The parameters do not fit.",
@@ -146,9 +154,10 @@ class Registry:
             known = self._contents.get(root)
         if known is not None and known[0] == signature:
             return known[1]
-        digest = hashlib.sha256(f"{sys.version}\0{root}\0".encode())
+        digest = hashlib.sha256(os.fsencode(f"{sys.version}\0{root}\0"))
         for file in files:
-            digest.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes() + b"\0")
+            with suppress(OSError):  # gone since it was listed, or not for us to read
+                digest.update(os.fsencode(file.relative_to(root)) + b"\0" + file.read_bytes() + b"\0")
         content = digest.hexdigest()[:32]
         with self._lock:
             self._contents[root] = (signature, content)
@@ -170,11 +179,14 @@ class Registry:
                     yield root
 
     def _read(self, root: Path) -> Plugin:
-        """Return the plugin of a folder, read anew when its config.yaml has changed."""
-        status = (root / _CONFIG).stat()
-        signature = (status.st_mtime_ns, status.st_size)
+        """Return the plugin of a folder, parsed anew when its config.yaml has changed."""
+        try:
+            with open(root / CONFIG_NAME, "rb") as file:
+                content = file.read(MAX_BYTES + 1)
+        except OSError:
+            content = None  # why it cannot be read is told below
         known = self._configs.get(root)
-        if known is not None and known[0] == signature:
+        if known is not None and content is not None and known[0] == content:
             return known[1]
         try:
             loaded = load_config(root)
@@ -185,32 +197,50 @@ class Registry:
             plugin = Plugin(loaded.config.code, root, loaded.config, issues)
         except InvalidConfig as error:
             plugin = Plugin(root.name, root, None, tuple(_issues_of(error)))
-        self._configs[root] = (signature, plugin)
+        if content is not None:
+            self._configs[root] = (content, plugin)
         return plugin
 
     def _ask(self, plugin: Plugin, content: str, query: Query) -> Answer:
         """Ask the child that holds this state of the plugin's code, starting it where there is none."""
         with self._lock:
-            child = self._children.pop(content, None) or PluginChild(plugin.root)
+            child = self._children.pop(content, None)
+            dead = [child] if child is not None and not child.is_alive and not child.askers else []
+            if child is None or not child.is_alive:
+                child = PluginChild(plugin.root)
             self._children[content] = child
-            for idle in self._to_close(content):
-                self._children.pop(idle).close()
+            child.askers += 1
+            idle = [self._children.pop(key) for key in self._to_close(content)]
+        for unused in (*dead, *idle):
+            unused.close()
         try:
             return child.ask(query)
         except PluginLoadError:
             with self._lock:
                 if self._children.get(content) is child:
                     del self._children[content]
-            child.close()
             raise
+        finally:
+            with self._lock:
+                child.askers -= 1
+                is_done_with = not child.askers and self._children.get(content) is not child
+            if is_done_with:
+                child.close()
 
     def _to_close(self, content: str) -> list[str]:
-        """Return which children have idled too long or are too many, but for the one just asked for."""
-        others = [key for key in self._children if key != content]
+        """Return which children have idled too long or are too many; none that is being asked."""
+        others = [key for key, child in self._children.items() if key != content and not child.askers]
         surplus = others[: max(0, len(self._children) - _MOST_CHILDREN)]
         now = time.monotonic()
         idle = [key for key in others if now - self._children[key].used > _IDLE_SECONDS]
         return list(dict.fromkeys([*surplus, *idle]))
+
+
+def _notes_on(unused: Plugin) -> Iterator[Issue]:
+    """Yield what is to be told of a plugin whose code another one bears."""
+    yield Issue("warning", f"{unused.root} bears the same code and is not used.", file=str(unused.root))
+    for issue in unused.issues:
+        yield Issue("warning", issue.message, issue.hint, issue.file, issue.line)
 
 
 def _issues_of(error: InvalidConfig) -> Iterator[Issue]:
@@ -225,11 +255,16 @@ def _issues_of(error: InvalidConfig) -> Iterator[Issue]:
 
 
 def _plugin_folders(path: Path) -> Iterable[Path]:
-    if (path / _CONFIG).is_file():
+    if _is_plugin(path):
         return [path.resolve()]
-    if not path.is_dir():
-        return []
-    return sorted(entry.resolve() for entry in path.iterdir() if (entry / _CONFIG).is_file())
+    try:
+        return sorted(entry.resolve() for entry in path.iterdir() if _is_plugin(entry))
+    except (OSError, ValueError):
+        return []  # no folder, no path at all, or not for us to read: the other paths count all the same
+
+
+def _is_plugin(path: Path) -> bool:
+    return os.path.isfile(path / CONFIG_NAME)  # noqa: PTH113  # Path.is_file raises where it may not look
 
 
 def _signature(root: Path) -> tuple[str, list[Path]]:
@@ -241,10 +276,13 @@ def _signature(root: Path) -> tuple[str, list[Path]]:
         for name in sorted(names):
             if name.endswith(_SOURCES) and len(files) < _MOST_SOURCES:
                 file = Path(folder, name)
-                status = file.stat()
-                if status.st_size <= 1 << 20:
-                    files.append(file)
-                    marks.append(f"{file}:{status.st_mtime_ns}:{status.st_size}:{status.st_ino}")
+                with suppress(OSError):  # gone meanwhile, or a link to nowhere: editors leave such behind
+                    status = file.stat()
+                    if stat.S_ISREG(status.st_mode) and status.st_size <= 1 << 20:
+                        files.append(file)
+                        # Tools can set a file's mtime back, never its ctime.
+                        times = f"{status.st_mtime_ns}:{status.st_ctime_ns}"
+                        marks.append(f"{file}:{times}:{status.st_size}:{status.st_ino}")
     return "\n".join(marks), files
 
 

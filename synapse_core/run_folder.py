@@ -19,11 +19,12 @@ T = TypeVar("T")
 
 
 class ActionRef(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One action of a request: its name and where its code is."""
+    """One action of a request: its name and where its code is. category: the plugin's."""
 
     name: str
     entrypoint: str
     strict_results: bool = False
+    category: str | None = None
 
 
 class Resources(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -116,6 +116,9 @@ class StopSignal:
                 super().__init__(*(arguments or ("The run was asked to stop.",)))
                 signal._is_delivered = True
 
+            def __reduce__(self) -> tuple[type[RunStopped], tuple[object, ...]]:
+                return RunStopped, self.args  # what travels belongs to no signal any more
+
         return Stopped
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from synapse_core.context import RuntimeContext
-from synapse_core.discovery import load_action
+from synapse_core.discovery import introduced, load_action
 from synapse_core.environment import PluginEnvironment
 from synapse_core.errors import (
     ActionFailed,
@@ -179,7 +179,8 @@ def failure_of(error: BaseException, root: Path, plugin: str) -> Failed:
 
 def _succeed(request: RunRequest, context: RuntimeContext) -> Succeeded:
     reference = request.actions[0]
-    action = load_action(reference.entrypoint, Path(request.root), request.plugin)
+    found = load_action(reference.entrypoint, Path(request.root), request.plugin)
+    action = introduced(found, reference.name, reference.category)
     result = action.dispatch(request.params, context, strict=reference.strict_results)
     plain = to_plain(result)
     _record_artifacts(context)

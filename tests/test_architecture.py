@@ -71,9 +71,10 @@ HEAVY = ("ray", "numpy", "fastapi", "sqlalchemy")
 BROAD_HANDLERS = {
     "synapse_core.worker:run_request": "the worker body: every failure becomes a terminal event",
     "synapse_core.executors.local:LocalExecutor.execute": "the seam to foreign code: one kind of error",
-    "synapse_core.steps.orchestrator:Orchestrator.execute": "rolls back, then raises it again",
+    "synapse_core.steps.orchestrator:Orchestrator._run_all": "rolls back, then raises it again",
     "synapse_core.steps.orchestrator:Orchestrator._run_step": "a step is foreign code",
     "synapse_core.steps.orchestrator:Orchestrator._roll_back": "one rollback must not keep the others back",
+    "synapse_core.base_action:BaseAction.check_result": "a result model's validators are foreign code",
     "synapse_core.discovery:load_action": "importing a plugin is running foreign code",
     "synapse_core.describe:answer": "a parameter model's validators are foreign code",
     "synapse_core.describe:_schema": "a parameter model's schema hooks are foreign code",

@@ -40,9 +40,13 @@ class BaseStepContext:
         level: LogLevel | str = LogLevel.INFO,
         *,
         context: LogLevel | str | None = None,
+        language: str | None = None,
+        step: str | None = None,
         **values: Any,
     ) -> None:
-        self.runtime_ctx.log_message(message, level, context=context, step=self.current_step, **values)
+        self.runtime_ctx.log_message(
+            message, level, context=context, language=language, step=step or self.current_step, **values
+        )
 
     def set_progress(
         self, current: float, total: float, step: str | None = None, *, category: str | None = None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
 from collections.abc import Callable
 from typing import Any, Generic
 
-from synapse_core.errors import StepFailed
+from synapse_core.errors import RunStopped, StepFailed
 from synapse_core.events import StepFinished, StepRolledBack, StepStarted
 from synapse_core.steps.base import BaseStep, C, StepResult
 from synapse_core.steps.registry import StepRegistry
@@ -43,13 +44,12 @@ class Orchestrator(Generic[C]):
         Raises StepFailed where a step fails. Whatever ends the workflow early, a stop included, the steps
         that had begun are rolled back in reverse order first, the failing one among them.
         """
+        self._executed.clear()
         try:
-            for index, share in enumerate(self._shares(), start=1):
-                self._run_step(self._steps[index - 1], index, share)
-        except BaseException as failure:
+            self._run_all()
+        except RunStopped:
+            # One that came while a failure was being answered may have come before the rollback began.
             self._roll_back()
-            if isinstance(failure, StepFailed):
-                failure.note_errors(self._context.errors)
             raise
         finally:
             self._enter(None)
@@ -58,6 +58,16 @@ class Orchestrator(Generic[C]):
             "steps_executed": len(self._executed),
             "steps_total": len(self._steps),
         }
+
+    def _run_all(self) -> None:
+        try:
+            for index, share in enumerate(self._shares(), start=1):
+                self._run_step(self._steps[index - 1], index, share)
+        except BaseException as failure:
+            self._roll_back()
+            if isinstance(failure, StepFailed):
+                failure.note_errors(self._context.errors)
+            raise
 
     def _run_step(self, step: BaseStep[C], index: int, share: tuple[float, float]) -> None:
         """Run or skip one step. Raises StepFailed, and lets a stop through, after recording the result."""
@@ -75,7 +85,7 @@ class Orchestrator(Generic[C]):
             else:
                 # Listed before it runs, so that a step that dies half-way is rolled back as well.
                 self._executed.append((step, result))
-                result = step.execute(self._context)
+                result = _checked(step.execute(self._context))
                 self._executed[-1] = (step, result)
         except Exception as error:  # noqa: BLE001  # a step is foreign code: whatever it raises fails the step
             cause = error
@@ -99,15 +109,16 @@ class Orchestrator(Generic[C]):
             self._progress_callback(round((share[0] + share[1]) * 100), 100)
 
     def _roll_back(self) -> None:
-        """Undo what ran, the last first. A rollback that fails is recorded and the others go on."""
+        """Undo what ran, the last first, once. A rollback that fails is recorded and the others go on."""
         runtime = self._context.runtime_ctx
         with runtime.stop.shielded():
-            for step, result in reversed(self._executed):
+            while self._executed:
+                step, result = self._executed.pop()
                 self._enter(step.name)
                 error: str | None = None
                 try:
                     step.rollback(self._context, result)
-                except Exception as failure:  # noqa: BLE001  # foreign code, and the other rollbacks must run
+                except (Exception, SystemExit) as failure:  # noqa: BLE001  # foreign; the others must run
                     error = f"{type(failure).__name__}: {failure}"
                     self._context.errors.append(f"Rollback failed for step '{step.name}': {error}")
                     runtime.logger.error(traceback.format_exc())
@@ -119,9 +130,21 @@ class Orchestrator(Generic[C]):
 
     def _shares(self) -> list[tuple[float, float]]:
         """Return each step's (start, share) of the whole, in [0, 1]; equal shares where all weights are 0."""
-        weights = [max(0.0, step.progress_weight) for step in self._steps]
+        weights = [_positive(step.progress_weight) for step in self._steps]
         total = sum(weights)
         if total <= 0:
             weights, total = [1.0] * len(self._steps), float(len(self._steps))
         starts = [sum(weights[:index]) / total for index in range(len(weights))]
         return [(start, weight / total) for start, weight in zip(starts, weights, strict=True)]
+
+
+def _checked(result: Any) -> StepResult:
+    """Return what a step returned. Raises TypeError where it is no result."""
+    if not isinstance(result, StepResult):
+        raise TypeError(f"execute() returned {type(result).__name__}, not a StepResult")
+    return result
+
+
+def _positive(weight: float) -> float:
+    """Return a weight that can be added up: 0 for one below 0 and for what is no number."""
+    return weight if 0 < weight < math.inf else 0.0
