@@ -24,7 +24,10 @@ from synapse_core.errors import PluginLoadError, SynapseError, ValidationError
 
 
 class ActionSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What can be told of an action without running it. Schemas are JSON schemas."""
+    """What can be told of an action without running it. Schemas are JSON schemas.
+
+    param_names: every name under which a parameter can be given.
+    """
 
     plugin: str
     name: str
@@ -37,6 +40,7 @@ class ActionSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     input_type: str | None = None
     output_type: str | None = None
     strict_results: bool = False
+    param_names: tuple[str, ...] = ()
 
 
 class Issue(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -146,6 +150,7 @@ def spec_of(action: ActionClass, plugin: str, name: str, config: ActionConfig) -
         input_type=config.input_type if input_type is None else input_type.name,
         output_type=config.output_type if output_type is None else output_type.name,
         strict_results=config.strict_results or action.strict_results,
+        param_names=parameters.names_of(action.params_model),
     )
 
 

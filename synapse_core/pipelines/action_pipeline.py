@@ -98,8 +98,9 @@ class ActionPipeline:
     ) -> Any:
         """Run all actions here and now, one after the other, and return what the last one returns.
 
-        ctx: what all actions are given; each gets a new one where it is left out. Files that they leave in
-        the shared folder stay. progress_callback: called with (done, total, name) before each action and with (total, total, 'complete') at the end.
+        ctx: what all actions are given; each gets a new one where it is left out. progress_callback: called
+        with (done, total, name) before each action and with (total, total, 'complete') at the end. Files
+        that actions leave in the folder that they share stay there.
         Raises ValidationError before anything runs, ActionFailed (a RuntimeError) where an action fails.
         """
         classes = self._classes()

@@ -37,7 +37,7 @@ class Stage:
         schema = self.spec.params_schema
         if schema is None or schema.get("additionalProperties") not in (None, False):
             return None
-        return tuple(schema.get("properties", {}))
+        return tuple(dict.fromkeys((*schema.get("properties", {}), *self.spec.param_names)))
 
     @property
     def gives(self) -> frozenset[str] | None:

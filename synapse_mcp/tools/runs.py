@@ -74,7 +74,7 @@ async def run_action(
         return await app.call(lambda home: _plan(home, request))
     run = await app.call(lambda _: app.submit(request, run_key))
     run = await wait_for(ctx, run.run_id, wait_seconds)
-    return await app.call(lambda home: _outcome(run_record(run, home.runs), run))
+    return await app.call(lambda home: outcome(run_record(run, home.runs), run))
 
 
 async def get_run(ctx: Context[App, Any], run_id: str, wait_seconds: WaitSeconds = 0) -> RunRecord:
@@ -147,7 +147,7 @@ async def wait_for(ctx: Context[App, Any], run_id: str, wait_seconds: float) -> 
     return run
 
 
-def _outcome(record: RunRecord, run: Run) -> CallToolResult:
+def outcome(record: RunRecord, run: Run) -> CallToolResult:
     """Return the answer of a call that wanted the run to succeed: a run that did not is a failed call."""
     if run.state in (RunState.QUEUED, RunState.RUNNING, RunState.SUCCEEDED):
         return answer(record)
