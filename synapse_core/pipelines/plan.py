@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-import synapse_core
 from synapse_core.describe import ActionSpec
 from synapse_core.enums import ExecutionMode
 from synapse_core.errors import InvalidRequest, Unavailable, nearest
@@ -106,8 +105,8 @@ def plan_pipeline(
     return RunRequest(
         run_id="",
         plugin="+".join(dict.fromkeys(entry.request.plugin for entry in entries)),
-        root=str(Path(synapse_core.__file__).resolve().parent),
-        content=synapse_core.__version__,
+        root=str(Path(coordinator.__file__).resolve().parents[1]),
+        content="coordinator",
         actions=(ActionRef("+".join(entry.name for entry in entries), coordinator.ENTRYPOINT),),
         params=given,
         mode=chosen,

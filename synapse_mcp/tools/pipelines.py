@@ -17,7 +17,7 @@ from synapse_core.pipelines.plan import find_named, plan_pipeline
 from synapse_core.run_folder import PipelineEntry, RetryPolicy, RunRequest
 from synapse_mcp.app import App
 from synapse_mcp.lookup import app_of
-from synapse_mcp.records import RunRecord, fitted, run_record
+from synapse_mcp.records import fitted, run_record
 from synapse_mcp.tools.runs import Mode, WaitSeconds, outcome, wait_for
 
 _KEYS = ("action", "name", "after", "params", "max_attempts", "timeout_seconds", "resources")
@@ -56,9 +56,9 @@ async def run_pipeline(
     run_key: Annotated[str | None, Field(max_length=200)] = None,
     resume_from: str | None = None,
     dry_run: bool = False,
-) -> CallToolResult | PipelinePlan | RunRecord:
-    """Run actions as one run; results become parameters of what follows. actions: "plugin/action" in
-    order, or {action, name, after: [names], params, max_attempts, timeout_seconds, resources} for a graph.
+) -> CallToolResult | PipelinePlan:
+    """Run actions as one run, results becoming later parameters. actions: "plugin/action" in order, or
+    {action, name, after: [names], params, max_attempts, timeout_seconds, resources} for a graph.
     resume_from: an ended run; what succeeded there is skipped."""
     app = app_of(ctx)
     asked = [action_asked(action) for action in actions]

@@ -62,7 +62,7 @@ class EvaluateAction(BaseAction[EvaluateParams]):
         return result
 
     def _held_back(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the scans as rows of 64 grey values in [0, 1], and their digits, split as for the training."""
+        """Return the scans as rows of 64 grey values in [0, 1], and their digits, split as in training."""
         scans, digits = load_digits(return_X_y=True)
         _, scans, _, digits = train_test_split(
             scans / 16.0,
