@@ -15,7 +15,7 @@ _RESULT_CHARS = 1_500
 _METRICS_CHARS = 700
 _DETAILS_CHARS = 800
 _EXCERPT_CHARS = 700
-_ACTIONS_CHARS = 1_200
+_ACTIONS_CHARS = 1_000
 _MOST_ARTIFACTS = 5
 _TEXT_CHARS = 400
 
@@ -176,7 +176,7 @@ def log_excerpt(lines: list[str]) -> str | None:
 
 def _actions(run: Run) -> list[ActionRecord]:
     """Return the actions of a pipeline, with their results where there is room for them."""
-    for result_chars, failure_chars in ((200, 160), (0, 80), (0, 0)):
+    for result_chars, failure_chars in ((400, 160), (150, 160), (0, 80), (0, 0)):
         told = [_action(entry, result_chars, failure_chars) for entry in run.actions]
         if len(msgspec.json.encode(told)) <= _ACTIONS_CHARS:
             break

@@ -18,7 +18,7 @@ _BAR_WIDTH = 30
 
 
 def display_progress(
-    progress: Iterable[PipelineProgress],
+    iterator: Iterable[PipelineProgress],
     *,
     show_actions: bool = True,
     refresh_rate: float = 4.0,
@@ -30,13 +30,13 @@ def display_progress(
     """
     last: PipelineProgress | None = None
     with Live(console=console, refresh_per_second=refresh_rate) as live:
-        for last in progress:
+        for last in iterator:
             live.update(panel_of(last, show_actions=show_actions))
     return _shown(last)
 
 
 async def display_progress_async(
-    progress: AsyncIterable[PipelineProgress],
+    iterator: AsyncIterable[PipelineProgress],
     *,
     show_actions: bool = True,
     refresh_rate: float = 4.0,
@@ -45,7 +45,7 @@ async def display_progress_async(
     """Draw each progress as it comes and return the last one; as `display_progress`."""
     last: PipelineProgress | None = None
     with Live(console=console, refresh_per_second=refresh_rate) as live:
-        async for last in progress:
+        async for last in iterator:
             live.update(panel_of(last, show_actions=show_actions))
     return _shown(last)
 
