@@ -17,7 +17,7 @@ def figures(world: World) -> Iterator[Figure]:
         ours, baseline = interleaved(
             lambda is_modern=is_modern: _first_list(SYNAPSE, world, is_modern),
             lambda is_modern=is_modern: _first_list(HELLO, world, is_modern),
-            world.pairs(21),
+            world.pairs(11),
         )
         yield at_most(f"cold start to tools/list, {era} (hello server)", ours, baseline, 1.25)
     heavy = _imported(world).intersection(_HEAVY)

@@ -19,6 +19,6 @@ def figures(world: World) -> Iterator[Figure]:
                 lambda: server.call("run_action", plugin="hello", action="greet", mode="local")
             ),
             lambda: milliseconds(lambda: subprocess.run(_BARE, check=True, env=world.environment)),
-            world.pairs(21),
+            world.pairs(15),
         )
     yield at_most("run_action, local (python -c 'import pydantic')", ours, baseline, 3)

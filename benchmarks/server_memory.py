@@ -45,8 +45,8 @@ def figures(world: World) -> Iterator[Figure]:
             str(after[index]),
             str(before[index]),
             after[index] / before[index],
-            "<= 1 x",
-            after[index] <= before[index],
+            f"<= {_MOST_GROWTH:g} x",
+            after[index] <= before[index] * _MOST_GROWTH,
             of,
         )
 

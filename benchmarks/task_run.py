@@ -68,8 +68,8 @@ def _new_worker(world: World) -> Figure:
             time.sleep(_CLEARING_SECONDS)
             return took
 
-        mine, theirs = interleaved(ours, raw, world.pairs(15))
-    return at_most("run_action, task, new worker (raw actor + call)", mine, theirs, 2)
+        mine, theirs = interleaved(ours, raw, world.pairs(11))
+    return at_most("run_action, task, new worker (raw actor + call)", mine, theirs, 1.3)
 
 
 def _kept_actor(world: World) -> Figure:
@@ -98,7 +98,7 @@ def _through_the_server(world: World) -> Figure:
                 lambda: server.call("run_action", plugin="hello", action="greet", mode="task")
             ),
             lambda: milliseconds(lambda: hello.call("greet", name="world")),
-            world.pairs(51),
+            world.pairs(101),
         )
     return at_most("run_action, task, warm (tool with raw warm call)", mine, theirs, 2)
 
@@ -117,13 +117,13 @@ def _recorded(world: World) -> Figure:
 
     try:
         mine, theirs = interleaved(
-            lambda: milliseconds(recorded), lambda: milliseconds(lambda: _greet(greeter)), world.pairs(51)
+            lambda: milliseconds(recorded), lambda: milliseconds(lambda: _greet(greeter)), world.pairs(151)
         )
     finally:
         registry.close()
         runs.close()
         ray.kill(greeter)
-    return at_most("Runs.submit + start + wait, task, warm (raw call)", mine, theirs, None)
+    return at_most("Runs.submit + start + wait, task, warm (raw call)", mine, theirs, 2, plus_ms=5)
 
 
 def _greeter(num_cpus: float) -> Any:

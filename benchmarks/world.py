@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.stdio import SYNAPSE, StdioServer
+from benchmarks.stdio import HERE, SYNAPSE, StdioServer
 from synapse_core.executors.ray import RayCluster
+
+PLUGINS = HERE / "plugins"
 
 
 @dataclass

@@ -20,7 +20,8 @@
     ├── RunFailed                        (the run's own code) a run ended in any state but succeeded
     ├── RunStopped*                      stopped              * a BaseException: `except Exception` misses it
     └── Unavailable                      unavailable          a service is down, retrying later can help
-        └── RayUnavailable               ray_unavailable
+        ├── RayUnavailable               ray_unavailable
+        └── DiskFull                     disk_full            nothing more can be recorded in the home
 
 Two places translate this tree and nobody else does: the worker (exception to terminal event) and the MCP
 boundary (SynapseError to tool error).
@@ -310,3 +311,15 @@ class RayUnavailable(Unavailable):
     """Ray could not be started or reached."""
 
     code = "ray_unavailable"
+
+
+class DiskFull(Unavailable):
+    """The disk of the home has no room for another record."""
+
+    code = "disk_full"
+
+    def __init__(self, home: str, reason: object) -> None:
+        super().__init__(
+            f"Nothing more can be recorded in {home}: {reason}",
+            hint="Free disk space there (old folders below runs/ can be large), then call again.",
+        )

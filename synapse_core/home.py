@@ -15,7 +15,7 @@ class Home:
     """What servers, the command line and scripts share: the plugins, the runs and the cluster of a home.
 
     plugin_paths: where plugins are searched. ray_address: a cluster to use instead of the home's own.
-    adopts: see Runs.
+    ray_token_path, ray_jobs_url: what RayCluster needs to know of that cluster besides. adopts: see Runs.
     Opening a home touches nothing but memory; Ray and the database are reached for when first needed.
     """
 
@@ -25,10 +25,12 @@ class Home:
         plugin_paths: Sequence[Path] = (),
         ray_address: str | None = None,
         *,
+        ray_token_path: Path | None = None,
+        ray_jobs_url: str | None = None,
         adopts: bool = True,
     ) -> None:
         self.path = path
-        self.cluster = RayCluster(path, ray_address)
+        self.cluster = RayCluster(path, ray_address, token_path=ray_token_path, jobs_url=ray_jobs_url)
         self.registry = Registry(plugin_paths, path / "cache" / "descriptions")
         executors: dict[str, Executor] = {
             "local": ProcessExecutor(),

@@ -254,7 +254,7 @@ class EventLogger(BaseLogger):
         with self._stop.uninterrupted, self._lock:
             if self._is_ended or self._file is None:
                 return
-            _write_all(self._file, encode_line(stamped(event, self._seq + 1)))
+            _append_whole(self._file, encode_line(stamped(event, self._seq + 1)))
             self._seq += 1
             self._is_ended = is_terminal(event)
         if self._echo is not None and (line := readable_line(event)):
@@ -317,7 +317,15 @@ def _write_stderr(text: str) -> None:
     sys.stderr.write(text)
 
 
-def _write_all(file: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]
+def _append_whole(file: int, line: bytes) -> None:
+    """Append a line, or nothing of it: a part of one would spoil the line after it.
+
+    Raises OSError where the disk is full.
+    """
+    written = os.write(file, line)
+    while written < len(line):
+        try:
+            written += os.write(file, line[written:])
+        except OSError:
+            os.ftruncate(file, os.fstat(file).st_size - written)
+            raise

@@ -17,6 +17,9 @@ from synapse_core.processes import ProcessId
 
 T = TypeVar("T")
 
+# Room for the terminal event with its traceback, and for exit.json.
+_RESERVED_BYTES = 1 << 16
+
 
 class ActionRef(msgspec.Struct, frozen=True, omit_defaults=True):
     """One action of a request: its name and where its code is. category: the plugin's."""
@@ -183,7 +186,8 @@ class RunFolder:
 
     def create(self, request: RunRequest) -> None:
         """Lay the folder out and write the request into it."""
-        self.artifacts.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.artifacts.mkdir(exist_ok=True)
         self._write("request.json", request)
 
     def request(self) -> RunRequest | None:
@@ -224,6 +228,14 @@ class RunFolder:
 
     def exit(self) -> Exit | None:
         return self._read("exit.json", Exit)
+
+    def reserve(self) -> None:
+        """Set disk space aside, so that the end of the run can be told even when the disk is full then."""
+        (self.path / ".reserve").write_bytes(bytes(_RESERVED_BYTES))
+
+    def release(self) -> None:
+        """Give back what was set aside."""
+        (self.path / ".reserve").unlink(missing_ok=True)
 
     def note_waiting(self, reason: str) -> None:
         """Write down why the run has not begun."""

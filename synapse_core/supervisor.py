@@ -14,7 +14,13 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from synapse_core.processes import ProcessId, adopt_orphans, kill_descendants, kill_group
+from synapse_core.processes import (
+    ProcessId,
+    adopt_orphans,
+    kill_descendants,
+    kill_group,
+    out_of_memory_kills,
+)
 from synapse_core.run_folder import Claim, Exit, RunFolder, RunRequest
 
 # A stop is over within 10 s: rollbacks have this long, then everything is killed.
@@ -42,6 +48,7 @@ def main(path: str) -> int:
         folder.write_exit(Exit(datetime.now(UTC), cause="stopped"))
         return 0
     wakeups = _watch_signals()
+    kills_before = out_of_memory_kills()
     worker = os.fork()
     if worker == 0:
         return _become_worker(folder, supervisor)
@@ -53,6 +60,17 @@ def main(path: str) -> int:
         _await_actions(folder)
     _clear_away(worker)
     code = os.waitstatus_to_exitcode(status)
+    if code == -signal.SIGKILL and killed_for is None and out_of_memory_kills() > kills_before:
+        folder.write_exit(
+            Exit(
+                datetime.now(UTC),
+                signal="SIGKILL",
+                cause="out_of_memory",
+                message="The system killed the worker process because memory ran out.",
+                hint="Work on smaller batches, or run where there is more memory.",
+            )
+        )
+        return 0
     folder.write_exit(
         Exit(
             datetime.now(UTC),

@@ -5,6 +5,7 @@ Executors only carry this body somewhere. It is the one place where an action's 
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import os
 import platform
@@ -13,7 +14,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def run_request(folder: RunFolder, request: RunRequest, stop: StopSignal) -> Any
 
     Never raises: whatever the action does short of ending the process becomes an event.
     """
+    folder.reserve()
     logger = EventLogger(folder.events, stop, echo=sys.stdout.write)
     context = RuntimeContext(
         logger=logger,
@@ -68,10 +70,13 @@ def run_request(folder: RunFolder, request: RunRequest, stop: StopSignal) -> Any
         ending = failure_of(error, Path(request.root), request.plugin)
     except BaseException as error:  # noqa: BLE001  # the worker body: every failure becomes a terminal event
         # Foreign code can raise anything, SystemExit and KeyboardInterrupt among it.
-        traceback.print_exc()
+        with suppress(OSError):  # the disk may be full
+            traceback.print_exc()
         ending = failure_of(error, Path(request.root), request.plugin)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    folder.release()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
     logger.emit(ending)
     logger.close()
     return ending
@@ -125,7 +130,7 @@ def timed_out(request: RunRequest) -> Failed:
     return Failed(
         code="timeout",
         message=f"The run took longer than its limit of {request.timeout_seconds:g} s and was stopped.",
-        hint="Raise timeout_seconds of the action in config.yaml, or give it less to do.",
+        hint="Raise timeout_seconds of the call, or of the action in config.yaml, or give it less to do.",
     )
 
 
@@ -160,6 +165,14 @@ def failure_of(error: BaseException, root: Path, plugin: str) -> Failed:
             code="exited",
             message=f"The action called sys.exit({error.code!r}){place} instead of returning a result.",
             hint="Return a result, or raise an error that says what is wrong.",
+            traceback=trace,
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Failed(
+            code="disk_full",
+            message=f"The disk is full{place}: {error}",
+            hint="Free space on the disk of the home (and of what the action writes), then run it again.",
+            retryable=True,
             traceback=trace,
         )
     if isinstance(error, MemoryError):

@@ -35,9 +35,7 @@ class App:
         """The home; opening it imports the database and the executors."""
         with self._opening:
             if self._home is None:
-                from synapse_core.home import Home  # 0.3 s that a client which only lists tools need not wait
-
-                self._home = Home(self.settings.home, self.settings.plugin_paths, self.settings.ray_address)
+                self._home = self.settings.open_home()
                 # Runs that ended while no server looked are brought up to date, whoever asks first.
                 threading.Thread(target=self._home.runs.reconcile_all, daemon=True).start()
             return self._home

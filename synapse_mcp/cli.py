@@ -45,15 +45,20 @@ Plugins = Annotated[
 RayAddress = Annotated[
     str | None, typer.Option("--ray-address", metavar="HOST:PORT", help="A Ray cluster to use.")
 ]
+Profile = Annotated[
+    str | None, typer.Option("--profile", metavar="NAME", help="Settings of a profile; see the README.")
+]
 
 
 @contextmanager
-def opened(plugins: list[str] | None = None, ray_address: str | None = None) -> Iterator[Home]:
+def opened(
+    plugins: list[str] | None = None, ray_address: str | None = None, profile: str | None = None
+) -> Iterator[Home]:
     """Open the home; a foreseen failure becomes two lines and exit code 1."""
-    settings = Settings.make(plugins or (), ray_address)
-    # A command ends soon: what a dead server left is for a server to start.
-    home = Home(settings.home, settings.plugin_paths, settings.ray_address, adopts=False)
+    home: Home | None = None
     try:
+        # A command ends soon: what a dead server left is for a server to start.
+        home = Settings.make(plugins or (), ray_address, profile).open_home(adopts=False)
         yield home
     except SynapseError as error:
         console.print(f"[red]{error.code}[/red]: {error.message}", highlight=False)
@@ -61,11 +66,12 @@ def opened(plugins: list[str] | None = None, ray_address: str | None = None) -> 
             console.print(f"[dim]{error.hint}[/dim]", highlight=False)
         raise typer.Exit(1) from None
     finally:
-        home.close()
+        if home is not None:
+            home.close()
 
 
 @app.command()
-def serve(plugins: Plugins = None, ray_address: RayAddress = None) -> None:
+def serve(plugins: Plugins = None, ray_address: RayAddress = None, profile: Profile = None) -> None:
     """Serve MCP over standard input and output; the same as no command at all."""
 
 
@@ -76,11 +82,10 @@ def demo() -> None:
 
 
 @app.command()
-def doctor(plugins: Plugins = None, ray_address: RayAddress = None) -> None:
+def doctor(plugins: Plugins = None, ray_address: RayAddress = None, profile: Profile = None) -> None:
     """Check that everything a run needs is there; exit code 1 where something is not."""
-    settings = Settings.make(plugins or (), ray_address)
-    with opened(plugins, ray_address) as home:
-        status = status_of(home, settings)
+    with opened(plugins, ray_address, profile) as home:
+        status = status_of(home, Settings.make(plugins or (), ray_address, profile))
     console.print(f"synapse-mcp {status.version}, home {status.home}", highlight=False)
     console.print(f"plugins: {status.plugins} on {', '.join(status.plugin_paths)}", highlight=False)
     console.print(f"ray: {status.ray.state}. {status.ray.message}", highlight=False)
@@ -101,13 +106,22 @@ def run(
         list[str] | None, typer.Option("--param", "-p", metavar="KEY=VALUE", help="May be repeated.")
     ] = None,
     mode: Annotated[str, typer.Option(help="auto, local (process) or task (Ray).")] = "auto",
+    timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="How long it may take.")] = None,
     plugins: Plugins = None,
     ray_address: RayAddress = None,
+    profile: Profile = None,
 ) -> None:
     """Run an action and watch it. Ctrl-C leaves it running."""
-    with opened(plugins, ray_address) as home:
-        params = parse_params(param or [])
-        request = make_request(home.registry, plugin, action, params, mode=mode, modes=home.runs.modes)
+    with opened(plugins, ray_address, profile) as home:
+        request = make_request(
+            home.registry,
+            plugin,
+            action,
+            parse_params(param or []),
+            mode=mode,
+            modes=home.runs.modes,
+            timeout_seconds=timeout,
+        )
         submitted, _ = home.runs.submit(request)
         console.print(f"run {submitted.run_id}", highlight=False)
         with _leaving_it_running(submitted.run_id):
@@ -127,9 +141,10 @@ def pipeline(
     ] = None,
     plugins: Plugins = None,
     ray_address: RayAddress = None,
+    profile: Profile = None,
 ) -> None:
     """Run several actions as one run, and watch them. Ctrl-C leaves it running."""
-    with opened(plugins, ray_address) as home:
+    with opened(plugins, ray_address, profile) as home:
         request = plan_pipeline(
             lambda action: find_named(home.registry, home.runs.modes, action.action),
             [PipelineAction(action) for action in actions],
@@ -195,9 +210,9 @@ def stop_run(run_id: str, force: bool = False) -> None:
 
 
 @ray_app.command("status")
-def ray_status(ray_address: RayAddress = None) -> None:
+def ray_status(ray_address: RayAddress = None, profile: Profile = None) -> None:
     """Tell whether the cluster runs, and what it has."""
-    with opened(ray_address=ray_address) as home:
+    with opened(ray_address=ray_address, profile=profile) as home:
         status = home.cluster.status()
     console.print(f"{status.state}: {status.message}", highlight=False)
     raise typer.Exit(1 if status.state == "unreachable" else 0)

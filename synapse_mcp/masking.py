@@ -26,20 +26,29 @@ _SHORTEST = 8
 
 def masked(text: str) -> str:
     """Return the text with every known or secret-shaped value replaced by ***."""
-    for value in _known_values():
-        text = text.replace(value, MASK)
-    return _SHAPES.sub(MASK, text)
+    return _masked(text, _known_values())
 
 
 def masked_data(value: Any) -> Any:
     """Return plain JSON data with every text in it masked, keys included."""
-    if isinstance(value, str):
-        return masked(value)
-    if isinstance(value, dict):
-        return {masked(str(key)): masked_data(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [masked_data(entry) for entry in value]
-    return value
+    known = _known_values()
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, str):
+            return _masked(value, known)
+        if isinstance(value, dict):
+            return {_masked(str(key), known): walk(entry) for key, entry in value.items()}
+        if isinstance(value, list | tuple):
+            return [walk(entry) for entry in value]
+        return value
+
+    return walk(value)
+
+
+def _masked(text: str, known: list[str]) -> str:
+    for value in known:
+        text = text.replace(value, MASK)
+    return _SHAPES.sub(MASK, text)
 
 
 def _known_values() -> list[str]:

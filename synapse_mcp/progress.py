@@ -31,6 +31,7 @@ class ProgressReporter:
         self._sent_at = 0.0
         self._said = ""
         self._latest: Run | None = None
+        self._is_asked_for = "progress_token" in (context.request_context.meta or {})
 
     @classmethod
     @asynccontextmanager
@@ -79,7 +80,7 @@ class ProgressReporter:
 
     async def _last_word(self) -> None:
         await self._tell()
-        if self._sent >= 0:
+        if self._sent >= 0 and self._is_asked_for:
             await anyio.sleep(_LAST_WORD_SECONDS)
 
 

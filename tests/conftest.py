@@ -20,6 +20,10 @@ from synapse_mcp.settings import example_plugins
 WAIT_SECONDS = 60.0
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--chaos-long", action="store_true", help="200 kills and large floods; takes an hour")
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every test has a home of its own, and nothing of the user's settings."""

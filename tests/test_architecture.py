@@ -101,7 +101,7 @@ NAMED_OBJECTS = {
     "synapse_core.enums._METHOD_BY_ACTION": "table: action name -> usual method",
     "synapse_core.events._decoder": "msgspec's compiled form of AnyEvent",
     "synapse_core.events._encoder": "msgspec's compiled form of AnyEvent",
-    "synapse_core.executors.ray.cluster._connection": "the lock of Ray's one connection in a process",
+    "synapse_core.executors.ray.connection.connection": "the lock of Ray's one connection in a process",
     "synapse_core.runs.reconcile._CRASHES": "table: signal -> words",
     "synapse_core.pipelines.action_run._STATES": "table: state of a run -> state of an action",
     "synapse_core.runs.run._CHANGES": "table: event kind -> what it changes",
@@ -120,7 +120,7 @@ ONE_PLACE = {
     "RuntimeContext": ("synapse_core.worker", "synapse_core.executors.local"),
     "Succeeded": ("synapse_core.worker",),
     "Failed": ("synapse_core.worker", "synapse_core.runs.reconcile"),
-    "Run": ("synapse_core.runs.runs",),
+    "Run": ("synapse_core.runs.beginning",),
     "is_lost": ("synapse_core.runs.reconcile",),
     "CallToolResult": ("synapse_mcp.boundary",),
     "create_engine": ("synapse_core.database",),
@@ -129,6 +129,7 @@ ONE_PLACE = {
         "synapse_core.base_action",
         "synapse_core.discovery",
         "synapse_core.executors.ray.cluster",
+        "synapse_core.executors.ray.connection",
     ),
 }
 

@@ -389,6 +389,8 @@ def _type_in_words(schema: dict[str, Any]) -> str:
         return f"{kind}, {low} to {high}"
     if low is not None:
         return f"{kind}, at least {low}"
+    if "exclusiveMinimum" in schema:
+        return f"{kind}, above {schema['exclusiveMinimum']}"
     return f"{kind}, at most {schema['maxLength']} characters" if "maxLength" in schema else kind
 
 

@@ -29,9 +29,6 @@ class ForkingExecutor(ProcessExecutor):
             _become_supervisor(folder, environment)
         self._watch(_Forked(pid))
 
-    def rest(self) -> None:
-        """Hold nothing: every run has its own process."""
-
 
 class _Forked:
     """A child process, as far as its starter has to know it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from synapse_core.enums import ActionState, ExecutionMode, RunState
 from synapse_core.events import ActionFinished, AnyEvent, Artifact, Message, Progress, RunStarted, is_terminal
 from synapse_core.executors.base import Executor
 from synapse_core.processes import ProcessId
-from synapse_core.run_folder import PipelineEntry, RunFolder
+from synapse_core.run_folder import Claim, Exit, PipelineEntry, RunFolder
+from synapse_core.runs.beginning import hand_over, queued_run
 from synapse_core.runs.reconcile import reconcile
-from synapse_core.runs.runs import hand_over, queued_run
 from synapse_core.runs.tail import read_events, size_of
 
 # How often a worker that says nothing is looked after.
@@ -105,7 +106,10 @@ class ActionRun:
     def stop(self, *, force: bool) -> None:
         """End it, rollbacks first unless `force`, and return when it is gone."""
         self.folder.request_stop(force)
-        self._executor.stop(self.folder, self.folder.claimed(), force)
+        if self.folder.claimed() is None and self.folder.claim(Claim("nobody")):
+            self.folder.write_exit(Exit(datetime.now(UTC), cause="stopped"))
+        else:
+            self._executor.stop(self.folder, self.folder.claimed(), force)
 
     def finished(self) -> ActionFinished:
         """Return the event that tells how it ended."""

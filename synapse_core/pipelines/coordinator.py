@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 from synapse_core.base_action import BaseAction
 from synapse_core.enums import ActionState
@@ -16,7 +16,7 @@ from synapse_core.errors import ActionFailed
 from synapse_core.events import ActionFinished, ActionStarted, Message
 from synapse_core.executors.base import Executor
 from synapse_core.executors.forking import ForkingExecutor
-from synapse_core.executors.ray.inside import InsideExecutor
+from synapse_core.executors.ray.inside import executor_inside
 from synapse_core.pipelines.action_run import ActionRun
 from synapse_core.pipelines.checks import given_to
 from synapse_core.pipelines.graph import ancestors_of
@@ -27,13 +27,6 @@ ENTRYPOINT = "synapse_core.pipelines.coordinator:Coordinator"
 # How soon an event of an action is passed on: at once where something has just happened.
 _LOOK_SECONDS = 0.001
 _MOST_LOOK_SECONDS = 0.02
-
-
-class Carrier(Executor, Protocol):
-    """An executor that can be kept from one pipeline to the next."""
-
-    def rest(self) -> None:
-        """Let go of what only a next pipeline would need."""
 
 
 class Coordinator(BaseAction[Any]):
@@ -68,7 +61,6 @@ class Coordinator(BaseAction[Any]):
             # Something is left only where this was stopped, or cannot go on.
             with self.ctx.stop.shielded():
                 self._stop_active()
-            self._executor.rest()
         if self._failures:
             raise self._failed(self._failures[0])
         return self._last_results()
@@ -213,13 +205,13 @@ class Coordinator(BaseAction[Any]):
 
 
 @cache
-def _carrier(mode: str) -> Carrier:
+def _carrier(mode: str) -> Executor:
     """Return what carries out the actions of pipelines of a mode; kept, so that its workers stay warm."""
     return _CARRIERS[mode]()
 
 
-_CARRIERS: Mapping[str, Callable[[], Carrier]] = MappingProxyType(
-    {"local": ForkingExecutor, "task": InsideExecutor}
+_CARRIERS: Mapping[str, Callable[[], Executor]] = MappingProxyType(
+    {"local": ForkingExecutor, "task": executor_inside}
 )
 MODES = ("local", "task")
 

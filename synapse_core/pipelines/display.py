@@ -32,7 +32,7 @@ def display_progress(
     with Live(console=console, refresh_per_second=refresh_rate) as live:
         for last in iterator:
             live.update(panel_of(last, show_actions=show_actions))
-    return _shown(last)
+    return _shown(last, live.console)
 
 
 async def display_progress_async(
@@ -47,7 +47,7 @@ async def display_progress_async(
     with Live(console=console, refresh_per_second=refresh_rate) as live:
         async for last in iterator:
             live.update(panel_of(last, show_actions=show_actions))
-    return _shown(last)
+    return _shown(last, live.console)
 
 
 def print_progress_summary(progress: PipelineProgress, *, console: Console | None = None) -> None:
@@ -100,7 +100,9 @@ def _style(status: RunStatus | ActionStatus) -> str:
     return "cyan" if status == "running" else "dim"
 
 
-def _shown(last: PipelineProgress | None) -> PipelineProgress:
+def _shown(last: PipelineProgress | None, console: Console) -> PipelineProgress:
+    if not console.is_terminal:
+        console.print()  # what was drawn last has no end of line there
     if last is None:
         raise RuntimeError("No progress came, so there was nothing to display.")
     return last

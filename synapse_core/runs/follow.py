@@ -10,11 +10,8 @@ from anyio import to_thread
 
 from synapse_core.runs.run import Run
 from synapse_core.runs.runs import Runs
-from synapse_core.runs.tail import size_of
+from synapse_core.runs.tail import RECONCILE_SECONDS, look_after, size_of
 
-# How soon an event is seen (half of it on the average), and how soon a worker that died without a word.
-_LOOK_SECONDS = 0.015
-_RECONCILE_SECONDS = 0.4
 _CHUNK_BYTES = 1 << 18
 
 
@@ -27,13 +24,13 @@ async def follow(runs: Runs, run_id: str) -> AsyncIterator[Run]:
     row = await to_thread.run_sync(lambda: runs.refresh(runs.row(run_id)))
     yield row.run
     events = runs.folder(run_id).events
-    reconciled = time.monotonic()
+    began = reconciled = time.monotonic()
     while not row.run.is_done:
-        await anyio.sleep(_LOOK_SECONDS)
+        await anyio.sleep(look_after(began))
         seen = row.run
         if size_of(events) > row.events_read:
             row = await to_thread.run_sync(runs.read_on, row, _CHUNK_BYTES)
-        elif time.monotonic() - reconciled > _RECONCILE_SECONDS:
+        elif time.monotonic() - reconciled > RECONCILE_SECONDS:
             row = await to_thread.run_sync(runs.refresh, row)
             reconciled = time.monotonic()
         if row.run is not seen:

@@ -59,7 +59,7 @@ def ending_of(ending: Exit, folder: RunFolder) -> Failed | Stopped:
             at=ending.at,
             code="timeout",
             message="The run took longer than its time limit, did not end when asked to, and was killed.",
-            hint="Raise timeout_seconds of the action in config.yaml, or give it less to do.",
+            hint="Raise timeout_seconds of the call, or of the action in config.yaml, or give it less to do.",
         )
     if ending.message is not None:
         return Failed(

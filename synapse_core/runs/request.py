@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Any
 
 import msgspec
@@ -27,16 +28,27 @@ def make_request(
     mode: str = AUTO,
     modes: list[str],
     resources: dict[str, Any] | None = None,
+    timeout_seconds: float | None = None,
 ) -> RunRequest:
     """Return the request to run an action, its parameters checked against the action's own model.
 
     mode: one of `modes`, or 'auto' for the method of config.yaml. resources: num_cpus, num_gpus and memory
-    (bytes), over those of config.yaml. The request has no run_id yet.
+    (bytes), over those of config.yaml. timeout_seconds: how long the run may take, in place of what
+    config.yaml says. The request has no run_id yet.
     Raises NotFound, PluginLoadError, ValidationError with every problem, or InvalidRequest.
     """
     registry.spec(plugin, action)
     registry.check(plugin, action, params)
-    return unchecked_request(registry, plugin, action, params, mode=mode, modes=modes, resources=resources)
+    return unchecked_request(
+        registry,
+        plugin,
+        action,
+        params,
+        mode=mode,
+        modes=modes,
+        resources=resources,
+        timeout_seconds=timeout_seconds,
+    )
 
 
 def unchecked_request(
@@ -48,6 +60,7 @@ def unchecked_request(
     mode: str,
     modes: list[str],
     resources: dict[str, Any] | None = None,
+    timeout_seconds: float | None = None,
 ) -> RunRequest:
     """Return the request to run an action whose parameters are not, or not all, known yet.
 
@@ -62,13 +75,13 @@ def unchecked_request(
         plugin_version=config.version,
         root=str(found.root),
         content=registry.content(found.root),
-        actions=(ActionRef(action, spec.entrypoint, spec.strict_results),),
+        actions=(ActionRef(action, spec.entrypoint, spec.strict_results, spec.category),),
         params=params,
         mode=choose_mode(entry.method, mode, modes),
         resources=asked_resources(entry, resources or {}),
         environment={name: value for name, value in config.env.items() if value is not None},
         passed_names=passed_names(config),
-        timeout_seconds=entry.timeout_seconds,
+        timeout_seconds=entry.timeout_seconds if timeout_seconds is None else _positive(timeout_seconds),
     )
 
 
@@ -108,6 +121,15 @@ def choose_mode(method: RunMethod, asked: str, modes: list[str]) -> str:
             hint="Leave mode out to take what the plugin's config.yaml asks for.",
         )
     return asked
+
+
+def _positive(seconds: float) -> float:
+    if not 0 < seconds < math.inf:
+        raise InvalidRequest(
+            f"timeout_seconds is {seconds:g}; it should be a number above 0.",
+            hint="Leave it out for the limit of config.yaml, or none where that has none.",
+        )
+    return seconds
 
 
 def _identity(entry: PipelineEntry) -> list[Any]:

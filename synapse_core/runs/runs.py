@@ -17,17 +17,24 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from synapse_core.enums import LogLevel, RunState
-from synapse_core.errors import Conflict, InvalidRequest, RunNotFound, SynapseError
+from synapse_core.errors import Conflict, DiskFull, InvalidRequest, RunNotFound
 from synapse_core.events import AnyEvent
 from synapse_core.executors.base import Executor
 from synapse_core.processes import ProcessId
 from synapse_core.run_folder import Claim, Exit, RunFolder, RunRequest
-from synapse_core.runs.action_entry import ActionEntry
+from synapse_core.runs.beginning import hand_over, queued_run
 from synapse_core.runs.log import LogPage, read_log
 from synapse_core.runs.reconcile import reconcile
 from synapse_core.runs.request import fingerprint_of
 from synapse_core.runs.run import Run, RunRow, fold
-from synapse_core.runs.tail import ends_terminal, iterate_events, read_events, size_of
+from synapse_core.runs.tail import (
+    RECONCILE_SECONDS,
+    ends_terminal,
+    iterate_events,
+    look_after,
+    read_events,
+    size_of,
+)
 
 if TYPE_CHECKING:
     from synapse_core.runs.store import RunStore
@@ -95,7 +102,11 @@ class Runs:
         row = self._store.insert(run, run_key, fingerprint, self._me)
         if row is not None:
             return self._same(row, fingerprint, run_key or ""), False
-        self.folder(run.run_id).create(request)
+        try:
+            self.folder(run.run_id).create(request)
+        except OSError as error:
+            self._store.remove(run.run_id)
+            raise DiskFull(str(self._home), error.strerror) from error
         return run, True
 
     def check(self, request: RunRequest) -> None:
@@ -150,16 +161,12 @@ class Runs:
                 now.run, self.folder(now.run.run_id), self.executor(now.run.mode), now.submitter
             )
             if settled is not None and not settled.is_done:
-                now = msgspec.structs.replace(now, run=settled)
-                break
+                return self._settled(now, settled)
             # Nobody executes it any more, but its last events may have come after they were read here.
             last = self._catch_up(now)
             if settled is not None and last.events_read == now.events_read:
-                now = msgspec.structs.replace(now, run=settled)
-                break
+                return self._settled(now, settled)
             now = last
-        if now.run.state is not row.run.state or now.run.waiting != row.run.waiting:
-            now = self._store.save(now)
         return now
 
     def read_on(self, row: RunRow, most_bytes: int = 1 << 18) -> RunRow:
@@ -223,12 +230,19 @@ class Runs:
 
     def wait(self, run_id: str, timeout_seconds: float | None = None) -> Run:
         """Return the run when it has ended, or as it stands when the time is up; it goes on then."""
-        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        while True:
-            run = self.get(run_id)
-            if run.is_done or (deadline is not None and time.monotonic() >= deadline):
-                return run
-            time.sleep(0.02)
+        row = self.refresh(self.row(run_id))
+        events = self.folder(run_id).events
+        began = reconciled = time.monotonic()
+        while not row.run.is_done:
+            if timeout_seconds is not None and time.monotonic() - began >= timeout_seconds:
+                break
+            time.sleep(look_after(began))
+            if size_of(events) > row.events_read:
+                row = self.read_on(row)
+            elif time.monotonic() - reconciled > RECONCILE_SECONDS:
+                row = self.refresh(row)
+                reconciled = time.monotonic()
+        return row.run
 
     def events(self, run_id: str) -> Iterator[AnyEvent]:
         """Yield every event that the run has recorded so far."""
@@ -291,6 +305,12 @@ class Runs:
             row = now
         return row
 
+    def _settled(self, row: RunRow, run: Run) -> RunRow:
+        """Return the row with what its events do not tell; stored where that is news."""
+        now = msgspec.structs.replace(row, run=run)
+        is_news = run.state is not row.run.state or run.waiting != row.run.waiting
+        return self._store.save(now) if is_news else now
+
     def _adopted(self, row: RunRow) -> RunRow:
         """Return the row of a run, started from here where the process that was to start it has died.
 
@@ -312,33 +332,6 @@ class Runs:
                 hint="Use a new run_key for a new request, or repeat the earlier request unchanged.",
             )
         return self.refresh(row).run
-
-
-def queued_run(request: RunRequest) -> Run:
-    """Return the run that a request makes, before anything has happened."""
-    return Run(
-        run_id=request.run_id,
-        plugin=request.plugin,
-        action="+".join(action.name for action in request.actions),
-        mode=request.mode,
-        state=RunState.QUEUED,
-        created=datetime.now(UTC),
-        actions=tuple(
-            ActionEntry(name=entry.name, plugin=entry.request.plugin, action=entry.request.actions[0].name)
-            for entry in request.pipeline
-        ),
-    )
-
-
-def hand_over(folder: RunFolder, request: RunRequest, executor: Executor) -> None:
-    """Have an executor begin a run. A failure to begin becomes the run's ending, not an exception."""
-    try:
-        executor.start(folder, request, folder.note_waiting)
-    except SynapseError as error:
-        if folder.claim(Claim("nobody")):
-            folder.write_exit(
-                Exit(datetime.now(UTC), cause=error.code, message=error.message, hint=error.hint)
-            )
 
 
 def new_run_id() -> str:

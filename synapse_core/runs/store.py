@@ -8,11 +8,12 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from synapse_core.database import open_database
 from synapse_core.database import runs as table
 from synapse_core.enums import RunState
+from synapse_core.errors import DiskFull
 from synapse_core.processes import ProcessId
 from synapse_core.runs.run import Run, RunRow
 
@@ -44,6 +45,10 @@ class RunStore:
             with self._connect() as connection:
                 connection.execute(sa.insert(table).values(values))
             return None
+        except OperationalError as error:
+            if _is_full(error):
+                raise DiskFull(str(self._home), error.orig) from error
+            raise
         except IntegrityError:
             if run_key is None:
                 raise
@@ -56,19 +61,29 @@ class RunStore:
         return self._row(sa.select(table).where(table.c.run_key == run_key))
 
     def save(self, row: RunRow) -> RunRow:
-        """Store a later fold; one that another process read further stays."""
+        """Store a later fold; one that another process read further stays.
+
+        On a full disk nothing is stored: the fold is made again from the folder whenever it is needed.
+        """
         run = row.run
-        with self._connect() as connection:
-            connection.execute(
-                sa.update(table)
-                .where(table.c.run_id == run.run_id, table.c.events_read <= row.events_read)
-                .values(
-                    state=run.state.value,
-                    snapshot=msgspec.json.encode(run),
-                    events_read=row.events_read,
-                )
-            )
+        later = (
+            sa.update(table)
+            .where(table.c.run_id == run.run_id, table.c.events_read <= row.events_read)
+            .values(state=run.state.value, snapshot=msgspec.json.encode(run), events_read=row.events_read)
+        )
+        try:
+            with self._connect() as connection:
+                connection.execute(later)
+        except OperationalError as error:
+            if not _is_full(error):
+                raise
+            return row
         return msgspec.structs.replace(row, events_stored=row.events_read)
+
+    def remove(self, run_id: str) -> None:
+        """Take back a run of which nothing but the row was made."""
+        with self._connect() as connection:
+            connection.execute(sa.delete(table).where(table.c.run_id == run_id))
 
     def take_over(self, row: RunRow, submitter: ProcessId) -> bool:
         """Make a process answer for the start of a run. Returns False where another one was faster."""
@@ -130,6 +145,10 @@ class RunStore:
         with self._connect() as connection:
             row = connection.execute(query).first()
         return None if row is None else _decoded(row)
+
+
+def _is_full(error: OperationalError) -> bool:
+    return "full" in str(error.orig)
 
 
 def _decoded(row: Any) -> RunRow:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,19 @@ import msgspec
 
 from synapse_core.events import AnyEvent, decode_line, is_terminal
 
+# How soon a worker that died without a word is seen.
+RECONCILE_SECONDS = 0.4
+# How soon an event is seen, half of it on the average: at first, so that a trivial run is over when it has
+# ended, and later.
+_FIRST_LOOK_SECONDS = 0.001
+_LOOK_SECONDS = 0.015
 # Enough for the usual last event.
 _LAST_BYTES = 1 << 14
+
+
+def look_after(began: float) -> float:
+    """Return in how many seconds to look again at a run that has been followed since `began` (monotonic)."""
+    return min(max((time.monotonic() - began) / 10, _FIRST_LOOK_SECONDS), _LOOK_SECONDS)
 
 
 def read_events(path: Path, offset: int, most_bytes: int = 1 << 20) -> tuple[list[AnyEvent], int]:
@@ -40,9 +52,10 @@ def read_events(path: Path, offset: int, most_bytes: int = 1 << 20) -> tuple[lis
 def iterate_events(path: Path, offset: int = 0) -> Iterator[AnyEvent]:
     """Yield every event that the file holds now."""
     while True:
-        events, offset = read_events(path, offset)
-        if not events:
+        events, end = read_events(path, offset)
+        if end == offset:
             return
+        offset = end
         yield from events
 
 

@@ -57,16 +57,24 @@ async def run_action(
     wait_seconds: WaitSeconds = 20,
     run_key: Annotated[str | None, Field(max_length=200)] = None,
     resources: dict[str, Any] | None = None,
+    timeout_seconds: Annotated[float | None, Field(gt=0)] = None,
     dry_run: bool = False,
 ) -> CallToolResult | Plan:
     """Run an action as a durable run and wait for it at most wait_seconds; done:false means it goes on.
     mode: local = process, task = Ray. run_key makes a retry return the same run.
-    resources: num_cpus, num_gpus, memory (bytes)."""
+    resources: num_cpus, num_gpus, memory (bytes). timeout_seconds ends the run like a stop."""
     app = app_of(ctx)
 
     def request_of(home: Home) -> RunRequest:
         return make_request(
-            home.registry, plugin, action, params or {}, mode=mode, modes=home.runs.modes, resources=resources
+            home.registry,
+            plugin,
+            action,
+            params or {},
+            mode=mode,
+            modes=home.runs.modes,
+            resources=resources,
+            timeout_seconds=timeout_seconds,
         )
 
     request = await app.call(request_of)
@@ -137,13 +145,15 @@ async def stop_run(ctx: Context[App, Any], run_id: str, force: bool = False) -> 
 async def wait_for(ctx: Context[App, Any], run_id: str, wait_seconds: float) -> Run:
     """Return the run when it has ended or the time is up, telling the client of its progress meanwhile."""
     app = app_of(ctx)
-    run = await app.call(lambda home: home.runs.get(run_id))
-    if run.is_done or not wait_seconds:
-        return run
-    async with ProgressReporter.open(ctx) as reporter:
-        with anyio.move_on_after(wait_seconds):
-            async for run in follow(app.home.runs, run_id):
-                await reporter.report(run)
+    runs = await app.call(lambda home: home.runs)
+    run: Run | None = None
+    if wait_seconds:
+        async with ProgressReporter.open(ctx) as reporter:
+            with anyio.move_on_after(wait_seconds):
+                async for run in follow(runs, run_id):
+                    await reporter.report(run)
+    if run is None:
+        run = await app.call(lambda home: home.runs.get(run_id))
     return run
 
 

@@ -68,7 +68,12 @@ class Line:
 
 
 @pytest.fixture
-def line(lab: Laboratory, tmp_path: Path) -> Iterator[Line]:
+def line(
+    lab: Laboratory, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Line]:
+    if lab.mode == "task":
+        # The home of the cluster, through which those who share it ask each other for room.
+        monkeypatch.setenv("SYNAPSE_HOME", str(request.getfixturevalue("ray_home")))
     registry = Registry([write_plugins(tmp_path / "plugins"), example_plugins()], tmp_path / "described")
     yield Line(lab, registry)
     registry.close()

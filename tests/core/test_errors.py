@@ -13,6 +13,7 @@ from synapse_core import errors
 from synapse_core.errors import (
     ActionNotFoundError,
     Conflict,
+    DiskFull,
     ExecutionError,
     InvalidConfig,
     InvalidRequest,
@@ -104,6 +105,7 @@ EXAMPLES: list[SynapseError] = [
     RunFailed("r-1", "failed", "m", code="step_failed", hint="h"),
     Unavailable("m", hint="h", retryable=False),
     RayUnavailable("m", hint="h"),
+    DiskFull("home", "no space"),
 ]
 
 
@@ -156,6 +158,7 @@ def test_what_can_succeed_later_says_so():
     assert [type(error).__name__ for error in EXAMPLES if type(error).retryable] == [
         "Unavailable",
         "RayUnavailable",
+        "DiskFull",
     ]
     assert SynapseError("m", retryable=True).retryable
     assert not SynapseError.retryable

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -14,6 +13,7 @@ from pathlib import Path
 import anyio
 import pytest
 from mcp import Client, StdioServerParameters
+from tests_support import RawServer
 
 from synapse_core.events import is_terminal
 from synapse_core.executors import ProcessExecutor
@@ -22,10 +22,6 @@ from synapse_core.runs import Runs
 pytestmark = pytest.mark.anyio
 
 ERAS = ["auto", "legacy"]
-MODERN = {
-    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-    "io.modelcontextprotocol/clientCapabilities": {},
-}
 
 
 def text_of(reply):
@@ -41,39 +37,6 @@ async def call(client, tool, /, **arguments):
 def with_home(home: Path) -> StdioServerParameters:
     environment = {**os.environ, "SYNAPSE_HOME": str(home)}
     return StdioServerParameters(command=sys.executable, args=["-m", "synapse_mcp"], env=environment)
-
-
-class RawServer:
-    """A server process spoken to line by line, so that it can be killed at any moment."""
-
-    def __init__(self, home: Path) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "synapse_mcp"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "SYNAPSE_HOME": str(home)},
-        )
-
-    def send(self, number: int, tool: str, **arguments) -> None:
-        params = {"name": tool, "arguments": arguments, "_meta": MODERN}
-        line = json.dumps({"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params})
-        self.process.stdin.write(line.encode() + b"\n")
-        self.process.stdin.flush()
-
-    def answer(self) -> dict:
-        """Return the next answer, whatever notifications come before it."""
-        while line := self.process.stdout.readline():
-            message = json.loads(line)
-            if "id" in message:
-                return message["result"]["structuredContent"]
-        raise AssertionError("the server ended without an answer")
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
 
 
 @pytest.mark.parametrize("era", ERAS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from typing import Literal
 
@@ -13,7 +14,7 @@ from synapse_core import BaseAction
 
 class TickParams(BaseModel):
     count: int = Field(default=20, ge=1, description="How many messages")
-    every_seconds: float = Field(default=0.2, gt=0, description="The time between two of them")
+    every_seconds: float = Field(default=0.16, gt=0, description="The time between two of them")
 
 
 class TickAction(BaseAction[TickParams]):
@@ -21,14 +22,15 @@ class TickAction(BaseAction[TickParams]):
 
     def execute(self) -> None:
         for _ in range(self.params.count):
-            time.sleep(self.params.every_seconds)
+            # Not in step with whoever looks at regular intervals.
+            time.sleep(self.params.every_seconds * random.uniform(0.8, 1.2))
             self.log_message(f"emitted {time.time():.6f}")
 
 
 class FloodParams(BaseModel):
     kind: Literal["progress", "log"] = Field(description="Which events to emit")
-    pairs: int = Field(default=9, ge=1)
-    events: int = Field(default=11_000, ge=1, description="How many events a pair")
+    pairs: int = Field(default=45, ge=1)
+    events: int = Field(default=2_000, ge=1, description="How many events a pair")
 
 
 class FloodResult(BaseModel):

@@ -26,6 +26,7 @@ class Way(StrEnum):
     OS_EXIT = "os_exit"
     CRASH = "crash"
     OUT_OF_MEMORY = "out_of_memory"
+    EAT_MEMORY = "eat_memory"
     LOOP = "loop"
     SLEEP = "sleep"
     IGNORE_STOP = "ignore_stop"
@@ -36,13 +37,14 @@ class Way(StrEnum):
     PRINT = "print"
     FLOOD_EVENTS = "flood_events"
     SILENT = "silent"
+    ARTIFACT = "artifact"
 
 
 class MisbehaveParams(BaseModel):
     """How to go wrong, and how much."""
 
     way: Way = Field(description="How to go wrong")
-    amount: int = Field(default=1, ge=1, le=2_000_000_000, description="Bytes to print or events to emit")
+    amount: int = Field(default=1, ge=1, le=20_000_000_000, description="Bytes to write or events to emit")
     seconds: float = Field(default=60.0, ge=0, le=3600, description="How long to hang")
     marker: str | None = Field(
         default=None, description="A folder in which rollbacks and children leave files"
@@ -119,6 +121,15 @@ def _out_of_memory(context: MisbehaveContext) -> None:
     bytearray(1 << 62)
 
 
+def _eat_memory(context: MisbehaveContext) -> int:
+    """Take `amount` bytes bit by bit, and really use them."""
+    eaten = []
+    for _ in range(context.params.amount >> 24):
+        eaten.append(bytearray(os.urandom(1)) * (1 << 24))
+        time.sleep(0.005)
+    return len(eaten)
+
+
 def _loop(context: MisbehaveContext) -> None:
     end = time.monotonic() + context.params.seconds
     while time.monotonic() < end:
@@ -185,12 +196,21 @@ def _silent(context: MisbehaveContext) -> None:
     return None
 
 
+def _artifact(context: MisbehaveContext) -> int:
+    """Leave a file of `amount` bytes, which is no misbehaviour unless it is large."""
+    print("writing a file")
+    with open("data.bin", "wb") as file:
+        file.truncate(context.params.amount)
+    return context.params.amount
+
+
 _WAYS = {
     Way.FAIL: _fail,
     Way.EXIT: _exit,
     Way.OS_EXIT: _os_exit,
     Way.CRASH: _crash,
     Way.OUT_OF_MEMORY: _out_of_memory,
+    Way.EAT_MEMORY: _eat_memory,
     Way.LOOP: _loop,
     Way.SLEEP: _sleep,
     Way.IGNORE_STOP: _ignore_stop,
@@ -201,4 +221,5 @@ _WAYS = {
     Way.PRINT: _print,
     Way.FLOOD_EVENTS: _flood_events,
     Way.SILENT: _silent,
+    Way.ARTIFACT: _artifact,
 }

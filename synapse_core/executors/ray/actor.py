@@ -67,6 +67,8 @@ class RayActorExecutor:
         # The workers of a cluster on this machine share our installation; there is nothing to ship.
         self._include_sdk = include_sdk
         self._own: Any = None
+        # What the kept actor was asked for: it holds the code as it was then, so config.yaml is read once.
+        self._targets: dict[str, Any] = {}
         self._pool = WorkerPool(self._cluster)
 
     # For scripts
@@ -104,11 +106,12 @@ class RayActorExecutor:
 
             ray.kill(self._own)
             self._own = None
+        self._targets.clear()
 
     # For recorded runs
 
     def check(self, request: RunRequest) -> None:
-        status = self._cluster.status()
+        status = self._cluster.recent_status()
         if status.state == "unreachable":
             raise RayUnavailable(status.message, hint=status.fix)
         check_fits(request.resources, status)
@@ -206,12 +209,15 @@ class RayActorExecutor:
         """Return what the worker needs to find an action: its class, or the plugin and its entrypoint."""
         if not isinstance(action, str):
             return getattr(action, "_action_class", action)
+        if action in self._targets:
+            return self._targets[action]
         discovery = PluginDiscovery.from_path(self._working_dir or Path.cwd())
         entrypoint = discovery.get_action_entrypoint(action)
         module, _, name = entrypoint.rpartition(".")
         if discovery.root is not None:
             make_importable(discovery.root, module)  # the result may be of one of the plugin's own classes
-        return str(discovery.root), f"{module}:{name}", discovery.config.code
+        self._targets[action] = str(discovery.root), f"{module}:{name}", discovery.config.code
+        return self._targets[action]
 
 
 def _is_near(claim: Claim) -> bool:

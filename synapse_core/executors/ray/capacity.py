@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from synapse_core.errors import InvalidRequest
 from synapse_core.executors.ray.cluster import ClusterStatus
-from synapse_core.run_folder import PipelineEntry, Resources
+from synapse_core.run_folder import Resources
 
 DEFAULT_CPUS = 1.0
 # How many workers that ask for nothing may run at a time.
@@ -56,16 +55,6 @@ def workers_at_once(resources: Resources, status: ClusterStatus) -> int:
     return max(
         1, sum(min(int(node.get(name, 0.0) // asked[name]) for name in asked) for node in status.nodes)
     )
-
-
-def cpus_at_once(entries: Sequence[PipelineEntry]) -> float:
-    """Return how many CPUs the actions of a pipeline take that can run at the same time."""
-    depths: dict[str, int] = {}
-    cpus: dict[int, float] = defaultdict(float)
-    for entry in entries:
-        depth = depths[entry.name] = 1 + max((depths[name] for name in entry.after), default=0)
-        cpus[depth] += asked_of(entry.request.resources).get("CPU", 0.0)
-    return max(cpus.values(), default=0.0)
 
 
 def waiting_reason(resources: Resources, status: ClusterStatus, ahead: int = 0) -> str:

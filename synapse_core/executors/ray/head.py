@@ -6,6 +6,7 @@ What a head leaves below `<home>/ray`:
     token          what it asks of everyone who connects; made once, kept over restarts
     lock           held by whoever starts or stops it
     head.log       what `ray start` printed
+    wanted         touched while runs wait for a worker
     t/             Ray's own files, unless that path is too long for sockets (see `temp_folder`)
 """
 
@@ -46,6 +47,8 @@ _LOCK_SECONDS = _START_SECONDS + 30.0
 _TEMP_PATH_BYTES = (107 if sys.platform == "linux" else 103) - 71
 # How the private folder is named that holds Ray's files where they do not fit into the home.
 _OUTSIDE = "synapse-ray-"
+# When Ray's nodes kill workers for lack of memory; whoever starts the head may set it.
+_MEMORY_LIMITS = ("RAY_memory_usage_threshold", "RAY_memory_monitor_refresh_ms")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -72,14 +75,14 @@ class LocalHead:
     def __init__(self, home: Path, num_cpus: int) -> None:
         # One home, one head: the same folder by another name (a link, a relative path) is the same home.
         self._home = home.resolve()
-        self._folder = self._home / "ray"
+        self.folder = self._home / "ray"
         self._num_cpus = num_cpus
-        self.token_path = self._folder / "token"
+        self.token_path = self.folder / "token"
 
     def record(self) -> HeadRecord | None:
         """Return the head that was started last and not stopped, dead or alive."""
         try:
-            return msgspec.json.decode((self._folder / "cluster.json").read_bytes(), type=HeadRecord)
+            return msgspec.json.decode((self.folder / "cluster.json").read_bytes(), type=HeadRecord)
         except (FileNotFoundError, msgspec.DecodeError):
             # A record of another version is as good as none: the processes still bear the mark.
             return None
@@ -106,7 +109,7 @@ class LocalHead:
 
     def stop(self) -> bool:
         """End every process of the head and remove what it left. Returns False where none ran."""
-        if not self._folder.is_dir():
+        if not self.folder.is_dir():
             return False
         with self._locked(lambda _: None):
             record = self.record()
@@ -117,7 +120,7 @@ class LocalHead:
 
     def _remove(self, temp: Path) -> None:
         """Delete a temp folder; the path comes from a file, so only where it can be one of ours."""
-        if temp.parent == self._folder:
+        if temp.parent == self.folder:
             shutil.rmtree(temp, ignore_errors=True)
         elif temp.parent.name.startswith(_OUTSIDE):
             shutil.rmtree(temp.parent, ignore_errors=True)
@@ -143,14 +146,14 @@ class LocalHead:
         return record
 
     def _launch(self, temp: Path, port: int, notify: Notify) -> HeadRecord:
-        log = self._folder / "head.log"
+        log = self.folder / "head.log"
         with open(log, "wb") as output:
             starting = subprocess.Popen(
                 _command(temp, port, self._num_cpus),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                cwd=self._folder,
+                cwd=self.folder,
                 env=self._environment(temp),
                 start_new_session=True,
             )
@@ -200,9 +203,9 @@ class LocalHead:
         )
 
     def _write(self, record: HeadRecord) -> None:
-        temporary = self._folder / f".cluster.json.{secrets.token_hex(4)}"
+        temporary = self.folder / f".cluster.json.{secrets.token_hex(4)}"
         temporary.write_bytes(msgspec.json.encode(record))
-        temporary.replace(self._folder / "cluster.json")
+        temporary.replace(self.folder / "cluster.json")
 
     def _make_token(self) -> None:
         """Make the token where there is none. It stays the same, so that whoever holds it can come back."""
@@ -225,6 +228,7 @@ class LocalHead:
         }
         return {
             **passed,
+            **{name: os.environ[name] for name in _MEMORY_LIMITS if name in os.environ},
             MARK: str(self._home),
             "SYNAPSE_HOME": str(self._home),
             # The dashboard's parts leave folders behind when they are killed.
@@ -247,14 +251,14 @@ class LocalHead:
         """End every process of the head, and the record. Returns whether there was one."""
         record = self.record()
         was_running = end_processes(self._home, record.processes if record else ())
-        (self._folder / "cluster.json").unlink(missing_ok=True)
+        (self.folder / "cluster.json").unlink(missing_ok=True)
         return was_running
 
     @contextmanager
     def _locked(self, notify: Notify) -> Iterator[None]:
         """Hold the lock of this home's head; the kernel lets go of it when its holder dies."""
-        _own_privately(self._folder)
-        with open(self._folder / "lock", "wb") as file:
+        _own_privately(self.folder)
+        with open(self.folder / "lock", "wb") as file:
             began = time.monotonic()
             told = False
             while not _try_lock(file):
@@ -263,7 +267,7 @@ class LocalHead:
                     told = True
                 if time.monotonic() - began > _LOCK_SECONDS:
                     raise RayUnavailable(
-                        f"Another process has held {self._folder / 'lock'} for {_LOCK_SECONDS:.0f} s.",
+                        f"Another process has held {self.folder / 'lock'} for {_LOCK_SECONDS:.0f} s.",
                         hint="Find that process (`fuser` or `lsof` on the file), end it, then try again.",
                     )
                 time.sleep(0.05)

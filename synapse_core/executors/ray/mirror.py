@@ -28,6 +28,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from synapse_core.discovery import PASSED_OVER
 from synapse_core.errors import InvalidRequest, SynapseError
+from synapse_core.events import decode_line, is_terminal
 from synapse_core.executors.ray.endings import plain
 from synapse_core.executors.ray.run_order import NAMESPACE, RunOrder
 from synapse_core.run_folder import Claim, Exit, RunFolder, RunRequest, StopRequest
@@ -39,7 +40,8 @@ _LOOK_SECONDS = 0.02
 _ASK_SECONDS = 0.2
 _RETRY_SECONDS = 1.0
 _IDLE_SECONDS = 60.0
-_GROWING = ("events.jsonl", "output.log")
+_EVENTS = "events.jsonl"
+_GROWING = ("output.log", _EVENTS)
 
 
 class Shipment(msgspec.Struct, frozen=True):
@@ -79,6 +81,8 @@ class Desk:
             size = file.tell()
             if size == offset:
                 size += file.write(data)
+        if (request := folder.request()) is not None:
+            folder.stop_if_orphaned(request)
         stop = folder.stop_requested()
         return size, None if stop is None else msgspec.json.encode(stop)
 
@@ -188,40 +192,46 @@ def _bring(folder: RunFolder, shipment: Shipment, sizes: dict[str, int]) -> bool
     while True:
         moved = False
         for name in _GROWING:
-            moved |= _bring_file(desk, folder, shipment.home_path, name, sizes, is_asking=False)
+            moved |= _bring_file(desk, folder, shipment.home_path, name, sizes)
         if moved:
             continue
         if ending is not None:
             break
         if time.monotonic() - last_asked > _ASK_SECONDS:
-            _bring_file(desk, folder, shipment.home_path, _GROWING[0], sizes, is_asking=True)
+            _bring_file(desk, folder, shipment.home_path, _EVENTS, sizes, is_asking=True)
             return False
         time.sleep(_LOOK_SECONDS)
     for file in sorted(folder.artifacts.rglob("*")):
         if file.is_file():
             name = file.relative_to(folder.path).as_posix()
-            while _bring_file(desk, folder, shipment.home_path, name, sizes, is_asking=name not in sizes):
+            while _bring_file(desk, folder, shipment.home_path, name, sizes):
                 pass
+    # Whoever reads the terminal event finds the artifacts there.
+    while _bring_file(desk, folder, shipment.home_path, _EVENTS, sizes, with_end=True):
+        pass
     ray.get(desk.finish.remote(shipment.home_path, msgspec.json.encode(ending)))
     return True
 
 
 def _bring_file(
-    desk: Any, folder: RunFolder, home_path: str, name: str, sizes: dict[str, int], *, is_asking: bool
+    desk: Any,
+    folder: RunFolder,
+    home_path: str,
+    name: str,
+    sizes: dict[str, int],
+    *,
+    is_asking: bool = False,
+    with_end: bool = False,
 ) -> bool:
     """Bring home the next part of a file. Returns False where there was none.
 
-    is_asking: ask even where nothing is to be brought, for the size at home or for a stop.
+    A file of which nothing is known yet is asked for first. is_asking: ask even where nothing is to be
+    brought, for a stop. with_end: bring the terminal event too.
     """
     known = sizes.get(name)
-    data = b""
-    if known is not None:
-        try:
-            with open(folder.path / name, "rb") as file:
-                file.seek(known)
-                data = file.read(_CHUNK_BYTES)
-        except FileNotFoundError:
-            data = b""
+    data = b"" if known is None else _part(folder.path / name, known)
+    if name == _EVENTS and not with_end:
+        data = _without_terminal(data)
     if known is not None and not data and not is_asking:
         return False
     size, stop = ray.get(desk.append.remote(home_path, name, known or 0, data))
@@ -229,6 +239,25 @@ def _bring_file(
     if stop is not None and folder.stop_requested() is None:
         folder.request_stop(msgspec.json.decode(stop, type=StopRequest).force)
     return known is None or bool(data)
+
+
+def _part(path: Path, offset: int) -> bytes:
+    """Return what a file holds from an offset on, at most one chunk of it."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            return file.read(_CHUNK_BYTES)
+    except FileNotFoundError:
+        return b""
+
+
+def _without_terminal(data: bytes) -> bytes:
+    """Return whole and torn lines of events without a last one that is terminal."""
+    before, newline, last = data.rstrip(b"\n").rpartition(b"\n")
+    try:
+        return before + newline if is_terminal(decode_line(last)) else data
+    except msgspec.MsgspecError:
+        return data  # torn: the rest of it comes next
 
 
 def _death_in(folder: RunFolder) -> Exit | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,16 +14,18 @@ from typing import Any
 from synapse_core.environment import passed_environment
 from synapse_core.errors import SynapseError
 from synapse_core.executors.base import Notify
-from synapse_core.executors.ray.capacity import asked_of, cpus_at_once, waiting_reason, workers_at_once
+from synapse_core.executors.ray.capacity import asked_of, waiting_reason, workers_at_once
 from synapse_core.executors.ray.cluster import ClusterStatus, RayCluster
 from synapse_core.executors.ray.endings import exit_of
 from synapse_core.executors.ray.run_order import NAMESPACE, RunOrder, actor_options, worker_name
-from synapse_core.run_folder import Exit, Resources, RunFolder, RunRequest
+from synapse_core.run_folder import Claim, Exit, Resources, RunFolder, RunRequest
 
 # A worker that is handed one run after the other makes room after so long: a run of another server may be
 # waiting for its CPU. A new worker costs half a second.
 _SHIFT_SECONDS = 5.0
-_TELL_SECONDS = 1.0
+# A run of another kind that has waited so long is let in before any that came after it.
+_PATIENCE_SECONDS = 3.0
+_TELL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class WorkerPool:
     def __init__(self, cluster: RayCluster) -> None:
         self._cluster = cluster
         self._status: ClusterStatus | None = None
+        self._node: str | None = None
         self._lanes: dict[Resources, deque[_Order]] = {}
         self._active: Counter[Resources] = Counter()
         self._idle: list[_Worker] = []
@@ -92,25 +94,21 @@ class WorkerPool:
         """End idle workers, drop what waits; busy workers go on and end by themselves."""
         self._thread.submit(self._close)
 
-    def rest(self, keep: int) -> None:
-        """End idle workers but for `keep`: others may need what they hold."""
-        self._thread.submit(self._end_idle, keep)
-
-    def _end_idle(self, keep: int) -> None:
-        """End idle workers that hold something, the oldest first, but for `keep` of them."""
-        holding = [worker for worker in self._idle if asked_of(worker.key.resources)]
-        for worker in holding[: len(holding) - keep]:
-            self._idle.remove(worker)
-            end_worker(worker.handle)
-
     def _take_in(self, order: _Order, status: ClusterStatus) -> None:
-        self._status = status
-        self._make_room(order, status)
+        self._joined(status)
         self._lanes.setdefault(order.key.resources, deque()).append(order)
         self._admit()
         if self._teller is None or not self._teller.is_alive():
             self._teller = threading.Thread(target=self._tell, name="ray-waiting", daemon=True)
             self._teller.start()
+
+    def _joined(self, status: ClusterStatus) -> None:
+        """Take note of the cluster as it is; the workers of one that died are gone."""
+        self._status = status
+        node = self._cluster.node_id()
+        if node != self._node:
+            self._node = node
+            self._idle.clear()
 
     def _admit(self) -> None:
         """Give every run that can have one a worker, the oldest first."""
@@ -123,37 +121,45 @@ class WorkerPool:
         fitting = [worker for worker in self._idle if worker.key == order.key]
         if fitting:
             self._idle.remove(fitting[-1])
-            self._hand(order, fitting[-1], is_new=False)
+            self._hand(order, fitting[-1])
             return True
         if self._is_one_ending(order.key):
             return False
         resources = order.key.resources
         assert self._status is not None, "an order brings the cluster's status"
-        if self._active[resources] >= workers_at_once(resources, self._status):
+        if self._active[resources] >= workers_at_once(resources, self._status) or self._gives_way(order):
             return False
         if asked_of(resources):
             # Idle workers hold what this one needs.
-            self._end_idle(0)
+            for worker in [idle for idle in self._idle if asked_of(idle.key.resources)]:
+                self._idle.remove(worker)
+                end_worker(worker.handle)
         try:
-            self._hand(order, self._new_worker(order), is_new=True)
+            self._hand(order, self._new_worker(order))
         except SynapseError as error:
-            order.folder.write_exit(Exit(datetime.now(UTC), cause=error.code, message=error.message))
+            if order.folder.claim(Claim("nobody")):
+                order.folder.write_exit(
+                    Exit(datetime.now(UTC), cause=error.code, message=error.message, hint=error.hint)
+                )
         return True
 
     def _is_one_ending(self, key: _Key) -> bool:
         """Return True where a worker of this kind has done its run, and its answer is on the way."""
         return any(worker.key == key and order.folder.exit() for order, worker in self._handed.items())
 
-    def _make_room(self, order: _Order, status: ClusterStatus) -> None:
-        """End idle workers that hold what the actions of a pipeline lack; those have workers of their own."""
-        # A coordinator that is warm has kept a worker.
-        kept = sum(worker.key == order.key for worker in self._idle)
-        if (status.free_cpus or 0.0) + kept < cpus_at_once(order.request.pipeline):
-            self._end_idle(0)
+    def _gives_way(self, order: _Order) -> bool:
+        """Return True where a run of another kind came before this one and has waited for too long."""
+        now = time.monotonic()
+        return any(
+            other.key != order.key and other.came < order.came and now - other.came > _PATIENCE_SECONDS
+            for other in self._unbegun()
+        )
 
     def _new_worker(self, order: _Order) -> _Worker:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # Ray is loaded by now
 
+        # Asked anew: with a cluster that died meanwhile, creating an actor would wait for ever.
+        self._joined(self._cluster.connect(order.notify))
         name = worker_name()
         options = actor_options(order.key.resources, name, detached=True)
         if order.request.pipeline:
@@ -165,15 +171,16 @@ class WorkerPool:
 
     def _order_of(self, order: _Order) -> RunOrder:
         return RunOrder(
-            str(order.folder.path), passed_environment(order.request.passed_names), self._cluster.node_id()
+            str(order.folder.path),
+            passed_environment(order.request.passed_names),
+            self._cluster.node_id(),
+            str(self._cluster.wanted),
         )
 
-    def _hand(self, order: _Order, worker: _Worker, *, is_new: bool) -> None:
+    def _hand(self, order: _Order, worker: _Worker) -> None:
         """Ask a worker for the run. A new one has it already; this call's answer tells when it is free."""
         self._active[worker.key.resources] += 1
         self._handed[order] = worker
-        if is_new:
-            worker.began = time.monotonic()
         reply = worker.handle.run.remote(self._order_of(order))
         reply.future().add_done_callback(lambda future: self._later(self._ended, order, worker, future))
 
@@ -187,11 +194,7 @@ class WorkerPool:
         self._handed.pop(order, None)
         error = future.exception()
         if error is None:
-            is_over = time.monotonic() - worker.began > _SHIFT_SECONDS
-            if self._is_closed or (is_over and any(self._lanes.values())):
-                end_worker(worker.handle)
-            else:
-                self._idle.append(worker)
+            self._free(worker)
         elif not order.is_over and not order.is_retry and order.folder.stop_requested() is None:
             # The worker ended between our taking it and its getting the run: nothing was begun.
             order.is_retry = True
@@ -201,14 +204,25 @@ class WorkerPool:
             if claim is None or not claim.is_mirrored:
                 order.folder.write_exit(exit_of(error))
         self._admit()
-        if not any(self._lanes.values()):
-            self._begin_shifts()
         self._leave_when_done()
 
-    def _begin_shifts(self) -> None:
-        """Nobody waits: idle workers have held up nobody."""
-        for worker in self._idle:
+    def _free(self, worker: _Worker) -> None:
+        """Give a worker the oldest run that it can take, or end it where it is in somebody's way."""
+        waiting = self._unbegun()
+        mine = next((order for order in waiting if order.key == worker.key), None)
+        if self._is_closed or (waiting and time.monotonic() - worker.began > _SHIFT_SECONDS):
+            end_worker(worker.handle)
+        elif not waiting:
             worker.began = time.monotonic()
+            self._idle.append(worker)
+        elif mine is None or self._gives_way(mine):
+            end_worker(worker.handle)
+        else:
+            # It may be a run whose own new worker has not come up: the first of the two has it.
+            lane = self._lanes[worker.key.resources]
+            if mine in lane:
+                lane.remove(mine)
+            self._hand(mine, worker)
 
     def _close(self) -> None:
         self._is_closed = True
@@ -223,21 +237,27 @@ class WorkerPool:
             self._thread.shutdown(wait=False)
 
     def _tell(self) -> None:
-        """Write down every second why runs have not begun, until none waits."""
+        """Write down twice a second why runs have not begun, until none waits.
+
+        Workers of other servers that idle are told that somebody wants their place.
+        """
         while not self._is_closed:
             time.sleep(_TELL_SECONDS)
-            waiting = [order for order in self._unbegun() if not order.is_over]
-            status = self._cluster.status() if waiting else None
+            waiting = self._unbegun()
+            if waiting:
+                self._cluster.wanted.touch()
+                status = self._cluster.status()
             for ahead, order in enumerate(waiting):
-                if status is not None and not order.is_over:
+                if not order.is_over:
                     order.notify(waiting_reason(order.key.resources, status, ahead))
             self._later(self._give_up_stopped)
             if not waiting and not self._handed:
                 return
 
-    def _unbegun(self) -> Iterator[_Order]:
+    def _unbegun(self) -> list[_Order]:
+        """Return the runs that nobody has begun, the oldest first."""
         orders = [*self._handed, *(order for lane in list(self._lanes.values()) for order in list(lane))]
-        return iter(sorted(orders, key=lambda order: order.came))
+        return sorted((order for order in orders if not order.is_over), key=lambda order: order.came)
 
     def _give_up_stopped(self) -> None:
         """End workers that have not come up and whose run was stopped meanwhile."""

@@ -29,6 +29,7 @@ from synapse_core.worker import run_request, surroundings
 
 # An idle worker holds its CPU, which a run of another server may be waiting for.
 IDLE_SECONDS = 10.0
+_LOOK_FOR_OTHERS_SECONDS = 0.25
 _LOOK_FOR_STOP_SECONDS = 0.1
 # A stopping server kills a worker that does not end; should that server die, the worker does it itself.
 _SERVER_FIRST_SECONDS = 1.0
@@ -40,25 +41,39 @@ class TaskWorker:
     def __init__(self, name: str, first: RunOrder | None = None) -> None:
         self._name = name
         self._idle_since: float | None = None
+        self._taken: set[str] = set()
+        self._is_ending = False
+        self._turning = threading.Lock()
         if first is not None:
             # Asked by itself, it needs nobody: who created it may be gone before it comes up.
             ray.get_runtime_context().current_actor.run.remote(first)
 
     def run(self, order: RunOrder) -> bool:
-        """Run what the folder asks for. Returns False where somebody else has the run already."""
-        self._idle_since = None
+        """Run what the folder asks for. Returns False where somebody else has the run already.
+
+        Raises RuntimeError, the run untouched, where this worker is just ending for want of work.
+        """
+        with self._turning:
+            if self._is_ending:
+                raise RuntimeError(f"{self._name} is ending; another worker has to take the run")
+            self._idle_since = None
         folder = RunFolder(order.path)
         claim = Claim("ray", worker=ProcessId.current(), host=os.uname().nodename, actor=self._name)
         request = folder.request()
+        is_ours = False
         if request is None:
             is_ours = self._run_far(order, claim)
-        elif is_ours := folder.claim(claim):
+        elif folder.claim(claim):
+            is_ours = True
             _work(folder, request, order.environment)
-        self._idle()
+        self._idle(Path(order.wanted))
         return is_ours
 
     def _run_far(self, order: RunOrder, claim: Claim) -> bool:
         """Run where the home's disk is not: in a folder of this node, which is mirrored into the home."""
+        if order.path in self._taken:
+            return False  # the same worker's claim would count as the first one, asked for again
+        self._taken.add(order.path)
         with distant_folder(order, claim) as folder:
             if folder is None:
                 return False
@@ -82,17 +97,30 @@ class TaskWorker:
         executor = LocalExecutor({**os.environ, **env}, job_id, language)
         return executor.execute(target, params)
 
-    def _idle(self) -> None:
-        """End this actor unless it gets another run in time."""
+    def _idle(self, wanted: Path) -> None:
+        """End this actor unless it gets another run in time; at once when others wait for its place."""
         since = self._idle_since = time.monotonic()
+        now = time.time()
 
         def end_if_idle() -> None:
-            if self._idle_since == since:
+            while self._idle_since == since:
+                time.sleep(_LOOK_FOR_OTHERS_SECONDS)
+                if time.monotonic() - since > IDLE_SECONDS or _touched(wanted) > now:
+                    break
+            # A kill takes a moment to arrive, and must not hit a run that came in between.
+            with self._turning:
+                self._is_ending = self._idle_since == since
+            if self._is_ending:
                 ray.kill(ray.get_runtime_context().current_actor)
 
-        timer = threading.Timer(IDLE_SECONDS, end_if_idle)
-        timer.daemon = True
-        timer.start()
+        threading.Thread(target=end_if_idle, daemon=True).start()
+
+
+def _touched(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0  # nobody has waited yet, or the home is on another disk
 
 
 def _work(folder: RunFolder, request: RunRequest, environment: Mapping[str, str]) -> None:

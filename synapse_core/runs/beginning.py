@@ -1,0 +1,39 @@
+"""The first moments of a run: what it is before anything has happened, and handing it to an executor."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from synapse_core.enums import RunState
+from synapse_core.errors import SynapseError
+from synapse_core.executors.base import Executor
+from synapse_core.run_folder import Claim, Exit, RunFolder, RunRequest
+from synapse_core.runs.action_entry import ActionEntry
+from synapse_core.runs.run import Run
+
+
+def queued_run(request: RunRequest) -> Run:
+    """Return the run that a request makes, before anything has happened."""
+    return Run(
+        run_id=request.run_id,
+        plugin=request.plugin,
+        action="+".join(action.name for action in request.actions),
+        mode=request.mode,
+        state=RunState.QUEUED,
+        created=datetime.now(UTC),
+        actions=tuple(
+            ActionEntry(name=entry.name, plugin=entry.request.plugin, action=entry.request.actions[0].name)
+            for entry in request.pipeline
+        ),
+    )
+
+
+def hand_over(folder: RunFolder, request: RunRequest, executor: Executor) -> None:
+    """Have an executor begin a run. A failure to begin becomes the run's ending, not an exception."""
+    try:
+        executor.start(folder, request, folder.note_waiting)
+    except SynapseError as error:
+        if folder.claim(Claim("nobody")):
+            folder.write_exit(
+                Exit(datetime.now(UTC), cause=error.code, message=error.message, hint=error.hint)
+            )
