@@ -121,6 +121,12 @@ class RuntimeContext:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    @property
+    def pipeline_dir(self) -> Path | None:
+        """The folder that all actions of the pipeline share; None where the action runs by itself."""
+        named = self.env.get_str("SYNAPSE_PIPELINE_DIR")
+        return Path(named) if named else None
+
     def add_artifact(self, path: str | Path, name: str | None = None) -> None:
         """Record a file as a product of the run. Raises FileNotFoundError where there is none."""
         file = Path(path)

@@ -17,12 +17,17 @@ import msgspec
 
 from synapse_core import params as parameters
 from synapse_core.base_action import NoResult
-from synapse_core.discovery import PluginDiscovery
+from synapse_core.config import ActionConfig
+from synapse_core.discovery import ActionClass, PluginDiscovery
+from synapse_core.enums import PluginCategory
 from synapse_core.errors import PluginLoadError, SynapseError, ValidationError
 
 
 class ActionSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What can be told of an action without running it. Schemas are JSON schemas."""
+    """What can be told of an action without running it. Schemas are JSON schemas.
+
+    param_names: every name under which a parameter can be given.
+    """
 
     plugin: str
     name: str
@@ -35,6 +40,7 @@ class ActionSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     input_type: str | None = None
     output_type: str | None = None
     strict_results: bool = False
+    param_names: tuple[str, ...] = ()
 
 
 class Issue(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -122,19 +128,29 @@ def _describe_action(discovery: PluginDiscovery, name: str) -> ActionSpec:
     config = discovery.get_action_config(name)
     with contextlib.redirect_stdout(sys.stderr):
         action = discovery.get_action_class(name)
+    return spec_of(action, discovery.config.code, name, config)
+
+
+def spec_of(action: ActionClass, plugin: str, name: str, config: ActionConfig) -> ActionSpec:
+    """Return what an action's class and its part of config.yaml tell of it.
+
+    Raises PluginLoadError where a model has no JSON schema.
+    """
     result_model = action.result_model
+    input_type, output_type = action.input_type, action.output_type
     return ActionSpec(
-        plugin=discovery.config.code,
+        plugin=plugin,
         name=name,
         entrypoint=config.entrypoint or "",
         method=config.method.value,
-        category=str(action.category or discovery.config.category),
+        category=str(action.category or PluginCategory.CUSTOM),
         description=config.description or inspect.getdoc(action) or "",
         params_schema=_schema(action.params_model),
         result_schema=None if result_model is NoResult else _schema(result_model),
-        input_type=discovery.get_action_input_type(name),
-        output_type=discovery.get_action_output_type(name),
+        input_type=config.input_type if input_type is None else input_type.name,
+        output_type=config.output_type if output_type is None else output_type.name,
         strict_results=config.strict_results or action.strict_results,
+        param_names=parameters.names_of(action.params_model),
     )
 
 

@@ -52,6 +52,56 @@ class RunState(StrEnum):
         return self not in (RunState.QUEUED, RunState.RUNNING)
 
 
+class ActionState(StrEnum):
+    """Where an action of a pipeline stands. `skipped`: the result of an earlier run was taken over."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    SKIPPED = "skipped"
+    LOST = "lost"
+
+    @property
+    def is_done_well(self) -> bool:
+        """True where what depends on the action can begin."""
+        return self in (ActionState.SUCCEEDED, ActionState.SKIPPED)
+
+
+class _StatusWord(StrEnum):
+    """A word that equals its text in any case of letters."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and self.value == other.lower()
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+
+class RunStatus(_StatusWord):
+    """Where a pipeline stands, in the words of its progress records."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class ActionStatus(_StatusWord):
+    """Where an action of a pipeline stands, in the words of its progress records."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
 class PackageManager(StrEnum):
     """What installs a plugin's requirements."""
 

@@ -6,8 +6,10 @@
     │   ├── InvalidConfig                invalid_config       names the file, the line and the key
     │   ├── PluginLoadError              plugin_load_failed   the plugin's own code does not import
     │   │   └── MissingDependency        missing_dependency   a package that the plugin needs is absent
+    │   ├── SchemaIncompatibleError      incompatible_types   one action of a pipeline does not fit the next
     │   └── ExecutionError               execution_failed     the action ran and failed
     │       ├── StepFailed               step_failed          also a RuntimeError
+    │       ├── ActionFailed             (the cause's code)   an action of a pipeline; also a RuntimeError
     │       └── InvalidResult            invalid_result       not JSON, too large, or (strict) off its model
     ├── NotFound                         not_found            carries the nearest valid names
     │   ├── PluginNotFound               unknown_plugin
@@ -142,6 +144,12 @@ class MissingDependency(PluginLoadError):
         )
 
 
+class SchemaIncompatibleError(PluginError):
+    """What one action of a pipeline gives is not what the next one takes."""
+
+    code = "incompatible_types"
+
+
 class ExecutionError(PluginError):
     """The action ran and did not succeed."""
 
@@ -169,6 +177,35 @@ class StepFailed(ExecutionError, RuntimeError):
     def note_errors(self, errors: Sequence[str]) -> None:
         """Add what went wrong besides, failed rollbacks among it."""
         self.errors = self.details["errors"] = list(errors)
+
+
+class ActionFailed(ExecutionError, RuntimeError):
+    """An action of a pipeline failed; `code` is the code of its cause.
+
+    action: the name of the pipeline's entry.
+    """
+
+    code = "action_failed"
+
+    def __init__(
+        self,
+        action: str,
+        message: str,
+        details: Mapping[str, Any] | None = None,
+        *,
+        code: str | None = None,
+        hint: str | None = None,
+        retryable: bool = False,
+    ) -> None:
+        super().__init__(
+            f"Action {action!r} failed: {message}",
+            {**(details or {}), "action": action},
+            hint=hint,
+            retryable=retryable,
+        )
+        self.action = action
+        if code is not None:
+            self.code = code  # type: ignore[misc]  # an instance tells the cause's code, the class the default
 
 
 class InvalidResult(ExecutionError):

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from synapse_core.enums import ActionState
 from synapse_core.errors import InvalidResult
 
 # A line of events.jsonl holds at most this many bytes; larger things belong into the artifacts.
@@ -24,10 +25,14 @@ _MOST_DEPTH = 50
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
-    """What all events share. `seq` and `at` are set by the logger that writes the event down."""
+    """What all events share. `seq` and `at` are set by the logger that writes the event down.
+
+    action: the entry of a pipeline that the event belongs to, None where it belongs to the run itself.
+    """
 
     seq: int = 0
     at: datetime | None = None
+    action: str | None = None
 
 
 class RunStarted(Event, frozen=True, tag="run_started"):
@@ -110,6 +115,31 @@ class Artifact(Event, frozen=True, tag="artifact"):
     size_bytes: int = 0
 
 
+class ActionStarted(Event, frozen=True, tag="action_started"):
+    """An action of a pipeline begins. `index` counts from 1, and so does `attempt`."""
+
+    index: int
+    total: int
+    attempt: int = 1
+
+
+class ActionFinished(Event, frozen=True, tag="action_finished"):
+    """An action of a pipeline ended, or this attempt of it did. One that succeeded is a checkpoint.
+
+    state: succeeded, failed, stopped, lost, or skipped where an earlier run's result was taken over.
+    """
+
+    state: ActionState
+    result: Any = None
+    code: str | None = None
+    message: str | None = None
+    hint: str | None = None
+    retryable: bool = False
+    details: dict[str, Any] = {}
+    attempt: int = 1
+    elapsed_seconds: float = 0.0
+
+
 class Succeeded(Event, frozen=True, tag="succeeded"):
     """Terminal: the action returned `result`, plain JSON data."""
 
@@ -144,6 +174,8 @@ AnyEvent: TypeAlias = (
     | Log
     | Message
     | Artifact
+    | ActionStarted
+    | ActionFinished
     | Succeeded
     | Failed
     | Stopped

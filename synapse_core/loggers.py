@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 from synapse_core.enums import LogLevel
 from synapse_core.events import (
+    ActionFinished,
+    ActionStarted,
     AnyEvent,
     Artifact,
     Failed,
@@ -268,8 +270,21 @@ class EventLogger(BaseLogger):
 
 
 def readable_line(event: AnyEvent) -> str | None:
-    """Return '12:00:01 INFO    text' for an event that a reader of the log cares about, else None."""
-    if isinstance(event, Message):
+    """Return '12:00:01 INFO    text' for an event that a reader of the log cares about, else None.
+
+    What an action of a pipeline tells is in that action's own log, which the pipeline's log repeats.
+    """
+    if isinstance(event, ActionStarted):
+        attempt = f" (attempt {event.attempt})" if event.attempt > 1 else ""
+        level, text = "info", f"action {event.index}/{event.total} {event.action} started{attempt}"
+    elif isinstance(event, ActionFinished):
+        is_well = event.state.is_done_well
+        level = "info" if is_well else "error"
+        text = f"action {event.action} {event.state} after {event.elapsed_seconds:.2f} s"
+        text += f" ({event.code}): {event.message}" if event.code else ""
+    elif event.action is not None:
+        return None
+    elif isinstance(event, Message):
         level, text = event.level, event.text
     elif isinstance(event, Log):
         data = " ".join(f"{name}={value}" for name, value in event.data.items())

@@ -57,6 +57,20 @@ def params_schema(model: type[pydantic.BaseModel]) -> dict[str, Any]:
     return model.model_json_schema(mode="validation")
 
 
+def names_of(model: type[pydantic.BaseModel] | None) -> tuple[str, ...]:
+    """Return every name under which a caller may send a parameter, aliases among them."""
+    names: list[str] = []
+    for name, field in ({} if model is None else model.model_fields).items():
+        alias = field.validation_alias or field.alias
+        choices = alias.choices if isinstance(alias, pydantic.AliasChoices) else [alias]
+        aliases = [choice for choice in choices if isinstance(choice, str)]
+        config = {} if model is None else model.model_config
+        if not aliases or config.get("populate_by_name") or config.get("validate_by_name"):
+            names.append(name)
+        names += aliases
+    return tuple(names)
+
+
 def invalid_params(model: type[pydantic.BaseModel], problems: list[dict[str, Any]]) -> ValidationError:
     """Return the error that lists all `problems` in a text that stands alone."""
     count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"

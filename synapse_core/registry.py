@@ -54,7 +54,7 @@ class Plugin:
 
 @dataclass(frozen=True)
 class CheckedAction:
-    """An action that can be run with the parameters it was checked with. content: see Registry.content."""
+    """An action and its plugin, of one state of the plugin's files. content: see Registry.content."""
 
     plugin: Plugin
     config: PluginConfig
@@ -119,6 +119,12 @@ class Registry:
         """
         plugin, config = self.usable(code)
         return self._spec(plugin, config, action, self.content(plugin.root))
+
+    def found(self, code: str, action: str) -> CheckedAction:
+        """Return an action as it is now, its parameters not checked. Raises what `spec` raises."""
+        plugin, config = self.usable(code)
+        content = self.content(plugin.root)
+        return CheckedAction(plugin, config, self._spec(plugin, config, action, content), content)
 
     def check(self, code: str, action: str, params: dict[str, Any]) -> CheckedAction:
         """Check parameters against the action's own model, validators included.

@@ -53,13 +53,51 @@ class Packages(msgspec.Struct, frozen=True, omit_defaults=True):
     wheels_dir: str = "wheels"
 
 
+class RetryPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How often an action of a pipeline is tried.
+
+    The wait before attempt n+1 is `delay_seconds` * `backoff` ** (n - 1). only_retryable: only after
+    failures that the same call can overcome without a change, such as a worker that was killed.
+    """
+
+    max_attempts: int = 1
+    delay_seconds: float = 0.0
+    backoff: float = 2.0
+    only_retryable: bool = False
+
+
+class TakenOver(msgspec.Struct, frozen=True):
+    """What an action returned in an earlier run, which is not to be done again."""
+
+    run_id: str
+    result: Any = None
+
+
+class PipelineEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One action of a pipeline.
+
+    request: how to run it; its params win over those that come from elsewhere, its run_id is chosen when it
+    starts. after: the entries that have to succeed before. takes: the parameters that it knows, None for any.
+    """
+
+    name: str
+    request: RunRequest
+    after: tuple[str, ...] = ()
+    takes: tuple[str, ...] | None = None
+    retry: RetryPolicy = RetryPolicy()
+    earlier: TakenOver | None = None
+
+
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Everything that a worker needs to know. One action is an action, several are a pipeline.
+    """Everything that a worker needs to know.
 
     root: the plugin's folder. environment: plain values from config.yaml; passed_names: variables whose
     values come from the submitter's environment and are never written down for longer than it takes to
     hand them over. runtime_env, packages: how a Ray job's surroundings are made, as config.yaml has it.
     ships: what is uploaded to the cluster instead of being read from a shared disk: "plugin", "sdk".
+    pipeline: the actions of a pipeline, each after those that it depends on; `actions` names its coordinator
+    then. parent: the run folder of the pipeline that this run belongs to. resume_from: the run that the
+    pipeline goes on with.
     """
 
     run_id: str
@@ -78,6 +116,9 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     runtime_env: dict[str, Any] = {}
     packages: Packages = Packages()
     ships: tuple[str, ...] = ()
+    pipeline: tuple[PipelineEntry, ...] = ()
+    parent: str | None = None
+    resume_from: str | None = None
 
 
 class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -161,6 +202,30 @@ class RunFolder:
     @property
     def _passed(self) -> Path:
         return self.path / "passed.json"
+
+    @property
+    def shared(self) -> Path:
+        """The folder that all actions of a pipeline share."""
+        return self.path / "shared"
+
+    def action(self, name: str, attempt: int = 1) -> RunFolder:
+        """Return the folder of one attempt of an action of this pipeline."""
+        return RunFolder(self.path / "actions" / (name if attempt == 1 else f"{name}.{attempt}"))
+
+    def action_folders(self) -> list[RunFolder]:
+        """Return the folders of the actions that this pipeline has begun, of every attempt."""
+        try:
+            return [RunFolder(entry.path) for entry in os.scandir(self.path / "actions")]
+        except FileNotFoundError:
+            return []
+
+    @property
+    def is_being_executed(self) -> bool:
+        """True while a process of this machine that has the run is there."""
+        claim = self.claimed()
+        if claim is None or self.exit() is not None:
+            return False
+        return any(process is not None and process.is_alive for process in (claim.supervisor, claim.worker))
 
     def create(self, request: RunRequest) -> None:
         """Lay the folder out and write the request into it."""
@@ -257,6 +322,17 @@ class RunFolder:
     def waiting(self) -> str | None:
         return self._read("waiting.json", str)
 
+    def stop_if_orphaned(self, request: RunRequest) -> bool:
+        """Write down that the run is to stop where it belongs to a pipeline that is gone.
+
+        Returns True where it did. A pipeline that cannot be seen from this machine counts as going on.
+        """
+        if request.parent is None or not _is_gone(RunFolder(request.parent)):
+            return False
+        if self.stop_requested() is None:
+            self.request_stop()
+        return True
+
     def _write(self, name: str, value: Any) -> None:
         """Write a whole file so that a reader sees the old one or the new one, never a part."""
         self._temporary(name, value).replace(self.path / name)
@@ -273,3 +349,13 @@ class RunFolder:
         except (FileNotFoundError, NotADirectoryError):
             return None
         return msgspec.json.decode(content, type=kind)
+
+
+def _is_gone(folder: RunFolder) -> bool:
+    """Return True where a run has ended, or the process that executes it here has."""
+    if folder.exit() is not None:
+        return True
+    claim = folder.claimed()
+    if claim is None or claim.worker is None or claim.host != os.uname().nodename:
+        return False
+    return not claim.worker.is_alive

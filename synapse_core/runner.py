@@ -43,9 +43,9 @@ def run_plugin(
     """
     params = dict(params or {})
     if ExecutionMode(mode) is ExecutionMode.LOCAL and wait:
-        found = action_cls or _discover(plugin_code).get_action_class(action)
+        found = action_cls or discover(plugin_code).get_action_class(action)
         return LocalExecutor(**executor_options).execute(found, params)
-    root = _discover(plugin_code).root
+    root = discover(plugin_code).root
     if root is None:
         raise PluginNotFound(str(plugin_code), [])
     home = Home(default_home(), [root], ray_address)
@@ -82,7 +82,7 @@ def result_of(run: Run) -> Any:
     )
 
 
-def _discover(plugin: str | Path) -> PluginDiscovery:
+def discover(plugin: str | Path) -> PluginDiscovery:
     """Return a plugin given as a folder, as a code on the search paths, or as a module's name."""
     if Path(plugin).exists():
         return PluginDiscovery.from_path(plugin)

@@ -23,12 +23,21 @@ from synapse_core.processes import (
     kill_group,
     out_of_memory_kills,
 )
-from synapse_core.run_folder import Claim, Exit, RunFolder
+from synapse_core.run_folder import Claim, Exit, RunFolder, RunRequest
 
 # A stop is over within 10 s: rollbacks have this long, then everything is killed.
 GRACE_SECONDS = 8.0
+# The coordinator of a pipeline sees all of its actions end before it ends itself.
+_COORDINATOR_SECONDS = 3.0
+# How often the supervisor of a pipeline's action looks whether the pipeline is still there.
+_LOOK_SECONDS = 0.3
 # Runs that take all cores must not keep the server from answering.
 _NICENESS = 10
+
+
+def grace_seconds(request: RunRequest | None) -> float:
+    """Return how long a run that was asked to stop may take."""
+    return GRACE_SECONDS + (_COORDINATOR_SECONDS if request is not None and request.pipeline else 0.0)
 
 
 def main(path: str, root: str | None = None) -> int:
@@ -50,6 +59,8 @@ def main(path: str, root: str | None = None) -> int:
         os.setpgid(worker, worker)
     adopt_orphans()
     status, killed_for = _wait(folder, worker, wakeups)
+    if killed_for is None:
+        _await_actions(folder)
     _clear_away(worker)
     code = os.waitstatus_to_exitcode(status)
     if code == -signal.SIGKILL and killed_for is None and out_of_memory_kills() > kills_before:
@@ -93,7 +104,7 @@ def _become_worker(folder: RunFolder, supervisor: ProcessId, root: str | None) -
         signal.signal(number, signal.SIG_DFL)
     with suppress(PermissionError):
         os.setpgid(0, 0)
-    os.nice(_NICENESS)
+    os.nice(max(0, _NICENESS - os.nice(0)))
     from synapse_core.worker import run_in_this_process  # the supervisor itself stays small
 
     return run_in_this_process(folder, root)
@@ -113,6 +124,7 @@ def _wait(folder: RunFolder, worker: int, wakeups: int) -> tuple[int, str | None
     """Return the worker's status, and what it was made to end for ('stopped', 'timeout') where it was."""
     request = folder.request()
     limit = None if request is None else request.timeout_seconds
+    is_part = request is not None and request.parent is not None
     ask_at = None if limit is None else time.monotonic() + limit
     kill_at: float | None = None
     asked_for: str | None = None
@@ -125,20 +137,34 @@ def _wait(folder: RunFolder, worker: int, wakeups: int) -> tuple[int, str | None
             return status, killed_for or (asked_for if has_died_asked else None)
         dues = [due for due in (ask_at, kill_at) if due is not None]
         timeout = max(0.0, min(dues) - time.monotonic()) if dues else None
+        if is_part:
+            timeout = _LOOK_SECONDS if timeout is None else min(timeout, _LOOK_SECONDS)
         is_woken = bool(select.select([wakeups], [], [], timeout)[0])
         signals = set(os.read(wakeups, 64)) if is_woken else set()
         now = time.monotonic()
         is_stop = bool({signal.SIGTERM, signal.SIGINT} & signals)
+        if is_part and asked_for is None and request is not None:
+            is_stop = folder.stop_if_orphaned(request) or is_stop
         is_late = ask_at is not None and now >= ask_at
         if (is_stop or is_late) and asked_for is None:
             asked_for = "stopped" if is_stop else "timeout"
             os.kill(worker, signal.SIGTERM)
-            ask_at, kill_at = None, now + GRACE_SECONDS
+            ask_at, kill_at = None, now + grace_seconds(request)
         if is_stop and (stop := folder.stop_requested()) is not None and stop.force:
             kill_at = now
         if kill_at is not None and now >= kill_at:
             killed_for, kill_at = asked_for, None
             kill_group(worker)
+
+
+def _await_actions(folder: RunFolder) -> None:
+    """Let the actions of a pipeline whose coordinator ended, or died, come to their own end.
+
+    Each sees by itself that the pipeline is gone, and stops.
+    """
+    deadline = time.monotonic() + GRACE_SECONDS + _COORDINATOR_SECONDS
+    while time.monotonic() < deadline and any(one.is_being_executed for one in folder.action_folders()):
+        time.sleep(0.01)
 
 
 def _clear_away(worker: int) -> None:

@@ -24,6 +24,7 @@ from synapse_core.context import RuntimeContext
 from synapse_core.discovery import introduced, load_action
 from synapse_core.environment import PluginEnvironment
 from synapse_core.errors import (
+    ActionFailed,
     ExecutionError,
     InvalidRequest,
     MissingDependency,
@@ -64,6 +65,9 @@ def run_request(folder: RunFolder, request: RunRequest, stop: StopSignal) -> Any
         # The supervisor asks for both; who asks for a stop writes it down first.
         is_late = request.timeout_seconds is not None and folder.stop_requested() is None
         ending = timed_out(request) if is_late else Stopped()
+    except ActionFailed as error:
+        # Its own traceback is that of a pipeline; the action's log has the one that matters.
+        ending = failure_of(error, Path(request.root), request.plugin)
     except BaseException as error:  # noqa: BLE001  # the worker body: every failure becomes a terminal event
         # Foreign code can raise anything, SystemExit and KeyboardInterrupt among it.
         with suppress(OSError):  # the disk may be full

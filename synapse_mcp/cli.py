@@ -18,6 +18,9 @@ from rich.table import Table
 
 from synapse_core.errors import InvalidRequest, SynapseError
 from synapse_core.home import Home
+from synapse_core.pipelines import PipelineAction, PipelineProgress
+from synapse_core.pipelines.display import display_progress
+from synapse_core.pipelines.plan import find_named, plan_pipeline
 from synapse_core.runs import Run
 from synapse_core.runs.request import make_request
 from synapse_mcp.demo import run_demo
@@ -121,14 +124,40 @@ def run(
         )
         submitted, _ = home.runs.submit(request)
         console.print(f"run {submitted.run_id}", highlight=False)
-        try:
+        with _leaving_it_running(submitted.run_id):
             ended = _watch(home, submitted.run_id, console)
-        except KeyboardInterrupt:
-            console.print(
-                f"It goes on. synapse-mcp runs show {submitted.run_id}; runs stop {submitted.run_id}"
-            )
-            raise typer.Exit(130) from None
         raise typer.Exit(_tell_end(ended, console))
+
+
+@app.command()
+def pipeline(
+    actions: Annotated[list[str], typer.Argument(metavar="PLUGIN/ACTION…", help="In the order to run.")],
+    param: Annotated[
+        list[str] | None, typer.Option("--param", "-p", metavar="KEY=VALUE", help="May be repeated.")
+    ] = None,
+    mode: Annotated[str, typer.Option(help="auto, local (processes) or task (Ray).")] = "auto",
+    resume_from: Annotated[
+        str | None, typer.Option("--resume-from", metavar="RUN_ID", help="Skip what succeeded there.")
+    ] = None,
+    plugins: Plugins = None,
+    ray_address: RayAddress = None,
+    profile: Profile = None,
+) -> None:
+    """Run several actions as one run, and watch them. Ctrl-C leaves it running."""
+    with opened(plugins, ray_address, profile) as home:
+        request = plan_pipeline(
+            lambda action: find_named(home.registry, home.runs.modes, action.action),
+            [PipelineAction(action) for action in actions],
+            parse_params(param or []),
+            home.runs,
+            mode=mode,
+            resume_from=resume_from,
+        )
+        submitted, _ = home.runs.submit(request)
+        console.print(f"run {submitted.run_id}", highlight=False)
+        with _leaving_it_running(submitted.run_id):
+            display_progress(_progress_of(home, submitted.run_id), console=console)
+        raise typer.Exit(_tell_end(home.runs.get(submitted.run_id), console))
 
 
 @runs_app.command("list")
@@ -211,6 +240,27 @@ def parse_params(pairs: list[str]) -> dict[str, Any]:
         except ValueError:
             params[key] = value
     return params
+
+
+@contextmanager
+def _leaving_it_running(run_id: str) -> Iterator[None]:
+    """Let Ctrl-C end the watching and not the run."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print(f"It goes on. synapse-mcp runs show {run_id}; runs stop {run_id}")
+        raise typer.Exit(130) from None
+
+
+def _progress_of(home: Home, run_id: str) -> Iterator[PipelineProgress]:
+    """Have a pipeline begun, and yield how far it is until it has ended."""
+    threading.Thread(target=home.runs.start, args=(run_id,), daemon=True).start()
+    while True:
+        run = home.runs.get(run_id)
+        yield PipelineProgress.of(run)
+        if run.is_done:
+            return
+        time.sleep(0.1)
 
 
 def _watch(home: Home, run_id: str, console: Any) -> Run:

@@ -8,13 +8,14 @@ from typing import Any
 import msgspec
 
 from synapse_core.enums import RunState
-from synapse_core.runs import Run, Runs
+from synapse_core.runs import ActionEntry, Run, Runs
 
 # A Run answer is at most 4 KB: what a plugin returns or measures gets its share of that.
 _RESULT_CHARS = 1_500
 _METRICS_CHARS = 700
 _DETAILS_CHARS = 800
 _EXCERPT_CHARS = 700
+_ACTIONS_CHARS = 1_000
 _MOST_ARTIFACTS = 5
 _TEXT_CHARS = 400
 
@@ -43,6 +44,18 @@ class FailureRecord(msgspec.Struct, omit_defaults=True):
     log_excerpt: str | None = None
 
 
+class ActionRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One action of a pipeline. failure: its code and the beginning of its message."""
+
+    name: str
+    state: str
+    fraction: float = 0.0
+    attempt: int = 0
+    elapsed_seconds: float = 0.0
+    result: Any = None
+    failure: str | None = None
+
+
 class RunRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A run as an agent sees it."""
 
@@ -57,6 +70,8 @@ class RunRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     elapsed_seconds: float
     waiting: str | None = None
     progress: ProgressRecord | None = None
+    actions: list[ActionRecord] | None = None
+    actions_left_out: int = 0
     metrics: Any = None
     result: Any = None
     result_warnings: list[str] | None = None
@@ -82,6 +97,9 @@ class RunLine(msgspec.Struct, kw_only=True):
 def run_record(run: Run, runs: Runs) -> RunRecord:
     """Return a run as an agent sees it, at most 4 KB of it."""
     folder = runs.folder(run.run_id)
+    actions = _actions(run)
+    # What the actions of a pipeline take of the 4 KB is taken from what they returned and measured.
+    result_chars, metrics_chars = (_RESULT_CHARS, _METRICS_CHARS) if not actions else (600, 400)
     return RunRecord(
         run_id=run.run_id,
         state=run.state.value,
@@ -93,8 +111,10 @@ def run_record(run: Run, runs: Runs) -> RunRecord:
         elapsed_seconds=run.elapsed_seconds,
         waiting=run.waiting,
         progress=_progress(run),
-        metrics=fitted(run.metrics, _METRICS_CHARS) or None,
-        result=fitted(run.result, _RESULT_CHARS),
+        actions=actions or None,
+        actions_left_out=len(run.actions) - len(actions),
+        metrics=fitted(run.metrics, metrics_chars) or None,
+        result=fitted(run.result, result_chars),
         result_warnings=[warning[:_TEXT_CHARS] for warning in run.result_warnings[:5]] or None,
         artifacts=[
             ArtifactRecord(
@@ -126,6 +146,9 @@ def run_line(run: Run, now: float) -> RunLine:
 def next_call(run: Run) -> str:
     """Return the one sensible call after seeing this run."""
     named = f'run_id="{run.run_id}"'
+    if run.actions and run.is_done and run.state is not RunState.SUCCEEDED:
+        resumed = f'run_pipeline(…, resume_from="{run.run_id}")'
+        return f"{resumed} goes on from what has succeeded. get_run_logs({named}) shows the whole log."
     if not run.is_done:
         return f"get_run({named}, wait_seconds=20) waits on; stop_run({named}) stops it."
     if run.state is RunState.SUCCEEDED:
@@ -149,6 +172,34 @@ def log_excerpt(lines: list[str]) -> str | None:
         if line.startswith("Fatal Python error"):
             return "\n".join(lines[index:])[:_EXCERPT_CHARS]
     return "\n".join(lines)[-_EXCERPT_CHARS:] or None
+
+
+def _actions(run: Run) -> list[ActionRecord]:
+    """Return the actions of a pipeline, with their results where there is room for them."""
+    for result_chars, failure_chars in ((400, 160), (150, 160), (0, 80), (0, 0)):
+        told = [_action(entry, result_chars, failure_chars) for entry in run.actions]
+        if len(msgspec.json.encode(told)) <= _ACTIONS_CHARS:
+            break
+    while len(msgspec.json.encode(told)) > _ACTIONS_CHARS:
+        told.pop()
+    return told
+
+
+def _action(entry: ActionEntry, result_chars: int, failure_chars: int) -> ActionRecord:
+    failure = entry.failure
+    result = None
+    if result_chars and len(json.dumps(entry.result, ensure_ascii=False)) <= result_chars:
+        result = entry.result
+    return ActionRecord(
+        name=entry.name,
+        state=entry.state.value,
+        fraction=entry.progress.fraction,
+        # The first attempt is nothing to speak of.
+        attempt=entry.attempt if entry.attempt > 1 else 0,
+        elapsed_seconds=round(entry.elapsed_seconds, 2),
+        result=result,
+        failure=f"{failure.code}: {failure.message}"[:failure_chars] if failure and failure_chars else None,
+    )
 
 
 def _progress(run: Run) -> ProgressRecord:

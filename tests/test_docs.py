@@ -313,12 +313,40 @@ def test_the_command_of_the_example_runs_it(word_count: Path):
     assert '"to": 2' in done.stdout
 
 
+# README: pipelines
+
+
+def test_the_script_of_the_pipeline_watches_it_and_prints_the_result(
+    word_count: Path, capsys: pytest.CaptureFixture[str]
+):
+    exec(compile(blocks(section(README, "Pipelines"), "python")[0], "README.md", "exec"), {})
+
+    assert ast.literal_eval(capsys.readouterr().out.splitlines()[-1]) == {
+        "all": {**COUNTED, "not": 1},
+        "best": {"to": 2},
+    }
+
+
+def test_the_command_of_the_pipeline_runs_it(tmp_path: Path):
+    (command,) = blocks(section(README, "Pipelines"), "sh")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "synapse_mcp", *shlex.split(command)[1:]],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"macro_f1"' in done.stdout
+    assert "2 of 2 actions" in done.stdout
+
+
 # README: runs and settings
 
 
 def test_the_files_of_a_run_are_those_that_the_folder_has():
     source = (ROOT / "synapse_core" / "run_folder.py").read_text()
-    written = set(re.findall(r'"([a-z]+\.(?:jsonl?|log)|artifacts)"', source))
+    written = set(re.findall(r'"([a-z]+\.(?:jsonl?|log)|artifacts|actions|shared)"', source))
     told = {row[0].strip("`").rstrip("/") for row in table(section(README, "How runs work"))}
 
     assert told == written

@@ -132,6 +132,31 @@ CALLS = {
     "synapse_core.executors.ray:RayJobsApiExecutor.wait": "(job_id, timeout_seconds=300)",
     "synapse_core.executors.ray:RayJobsApiExecutor.stop": "(job_id)",
     "synapse_core.executors.ray:RayJobsApiExecutor.delete": "(job_id)",
+    # pipelines
+    "synapse_core.pipelines:ActionPipeline": "(actions, *, validate_schemas=True, strict=False)",
+    "synapse_core.pipelines:ActionPipeline.execute": "(params, ctx, *, progress_callback=None)",
+    "synapse_core.pipelines:ActionPipeline.validate_initial_params": "(params)",
+    "synapse_core.pipelines:ActionPipeline.submit": "(params, executor, *, name=None, resume_from=None)",
+    "synapse_core.pipelines:ActionPipeline.wait": "(run_id, executor, *, timeout_seconds=3600.0, "
+    "poll_interval=5.0)",
+    "synapse_core.pipelines:PipelineProgress.to_dict": "()",
+    "synapse_core.pipelines:PipelineProgress.from_dict": "(data)",
+    "synapse_core.pipelines:PipelineContext.get_action_dir": "(name)",
+    "synapse_core.pipelines:PipelineContext.cleanup": "()",
+    "synapse_core.pipelines.display:display_progress": "(iterator, *, show_actions=True, refresh_rate=4.0)",
+    "synapse_core.pipelines.display:display_progress_async": "(iterator, *, show_actions=True, "
+    "refresh_rate=4.0)",
+    "synapse_core.pipelines.display:print_progress_summary": "(progress)",
+    "synapse_core.executors.ray:RayPipelineExecutor": "(env=None, *, ray_address='auto', working_dir=None, "
+    "pipeline_service_url=…, num_cpus=None, num_gpus=None, include_sdk=False)",
+    "synapse_core.executors.ray:RayPipelineExecutor.get_status": "(run_id)",
+    "synapse_core.executors.ray:RayPipelineExecutor.get_progress": "(run_id)",
+    "synapse_core.executors.ray:RayPipelineExecutor.get_result": "(run_id)",
+    "synapse_core.executors.ray:RayPipelineExecutor.wait": "(run_id)",
+    "synapse_core.executors.ray:RayPipelineExecutor.stream_progress": "(run_id)",
+    "synapse_core.executors.ray:RayPipelineExecutor.stream_progress_async": "(run_id)",
+    "synapse_core.executors.ray:RayPipelineExecutor.cancel": "(run_id)",
+    "synapse_core.executors.ray:RayPipelineExecutor.close": "()",
     # discovery
     "synapse_core.discovery:PluginDiscovery.from_path": "(path)",
     "synapse_core.discovery:PluginDiscovery.from_module": "(module, *, name=None, "
@@ -168,6 +193,10 @@ NAMES = [
     "synapse_core.executors.ray:RayActorExecutor",
     "synapse_core.executors.ray:RayJobExecutor",
     "synapse_core.executors.ray:RayJobsApiExecutor",
+    "synapse_core.pipelines:PipelineProgress",
+    "synapse_core.pipelines:ActionProgress",
+    "synapse_core.pipelines:Checkpoint",
+    "synapse_core.pipelines:PipelineContext",
 ]
 
 # Promised, and part of what is not built: by module. "name(parameter)" is a parameter that is not taken.
@@ -187,16 +216,13 @@ _LATER = {
     "actions.inference.deployment": "DeploymentProgressCategories",
     "actions.dataset": "DatasetAction DatasetOperation DatasetParams",
     "actions.add_task_data": "AddTaskDataAction AddTaskDataMethod AddTaskDataProgressCategories",
-    # pipelines
-    "executors.ray": "RayPipelineExecutor RayActorExecutor(runtime_env)",
-    "pipelines": "ActionPipeline PipelineProgress",
-    "pipelines.display": "display_progress display_progress_async",
+    "executors.ray": "RayActorExecutor(runtime_env)",
     # datasets
     "datasets": "FromDMConverter ToDMConverter get_converter",
     # the backend: its loggers, trials and states, and the errors of publishing
     "loggers": "TqdmLogger BackendLogger JobLogger BaseLogger.get_progress_record BaseLogger.set_step(order)",
     "context": "RuntimeContext.log_trials",
-    "enums": "JobStatus RunStatus ActionStatus ContainerKind AnnotationTool",
+    "enums": "JobStatus ContainerKind AnnotationTool",
     "errors": "ModelLoadError PluginUploadError ArchiveError BuildError ChecksumMismatchError PluginRunError",
     # forms, and writing a config.yaml from the code
     "params": "pydantic_to_ui_schema get_action_ui_schema",
@@ -217,6 +243,8 @@ ENUMS = {
     "AnnotationCategory": "image video audio text pcd prompt time_series",
     "AnnotationType": "bbox polygon point line mask label",
     "SmartToolType": "interactive automatic semi_automatic",
+    "RunStatus": "pending running completed failed cancelled",
+    "ActionStatus": "pending running completed failed skipped",
     "LogLevel": "debug info success warning danger error critical",
 }
 

@@ -39,13 +39,20 @@ class LocalExecutor:
         self._working_dir = working_dir
         self._logger = logger
 
-    def execute(self, action: ActionClass | str, params: Mapping[str, Any] | None = None) -> Any:
+    def execute(
+        self,
+        action: ActionClass | str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        context: RuntimeContext | None = None,
+    ) -> Any:
         """Run an action, given as its class or as a name in `working_dir`, and return what it returns.
 
+        context: what the action is given; a new one where it is left out.
         Raises ValidationError for parameters that do not fit, ExecutionError for anything that it raised.
         """
         found = _resolve(action, self._working_dir)
-        context = RuntimeContext(
+        context = context or RuntimeContext(
             logger=self._logger or ConsoleLogger(),
             env=self._env,
             job_id=self._job_id,

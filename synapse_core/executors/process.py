@@ -5,19 +5,29 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from typing import Protocol
 
 from synapse_core.environment import passed_environment
 from synapse_core.errors import InvalidRequest
 from synapse_core.executors.base import Liveness, Notify
 from synapse_core.executors.supervised import is_supervised, stop_supervised
 from synapse_core.run_folder import Claim, RunFolder, RunRequest
+from synapse_core.supervisor import grace_seconds
+
+
+class Child(Protocol):
+    """What has to be known of a child process."""
+
+    returncode: int | None
+
+    def poll(self) -> int | None: ...
 
 
 class ProcessExecutor:
     """Starts a supervisor for each run, detached; it forks the worker and sees it to its end."""
 
     def __init__(self) -> None:
-        self._started: list[subprocess.Popen[bytes]] = []
+        self._started: list[Child] = []
         self._lock = threading.Lock()
 
     def check(self, request: RunRequest) -> None:
@@ -38,13 +48,11 @@ class ProcessExecutor:
                 env=passed_environment(request.passed_names),
                 start_new_session=True,
             )
-        with self._lock:
-            self._started = [earlier for earlier in self._started if earlier.poll() is None]
-            self._started.append(process)
+        self._watch(process)
 
     def stop(self, folder: RunFolder, claim: Claim | None, force: bool) -> None:
         if claim is not None:  # else not begun: the supervisor finds the run given up, and leaves it alone
-            stop_supervised(folder, claim, force, self._reap)
+            stop_supervised(folder, claim, 0.0 if force else grace_seconds(folder.request()), self._reap)
 
     def poll(self, folder: RunFolder, claim: Claim | None) -> Liveness:
         self._reap()
@@ -62,3 +70,9 @@ class ProcessExecutor:
         with self._lock:
             for process in self._started:
                 process.poll()
+
+    def _watch(self, process: Child) -> None:
+        """Remember a child, so that it is reaped when it has ended."""
+        with self._lock:
+            self._started = [earlier for earlier in self._started if earlier.poll() is None]
+            self._started.append(process)

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 
 from synapse_core.processes import ProcessId, kill_descendants, kill_group
 from synapse_core.run_folder import Claim, Exit, RunFolder
-from synapse_core.supervisor import GRACE_SECONDS
 
 # From a stop's kill to the supervisor's last word, on a machine that is busy.
 CLEARING_SECONDS = 4.0
@@ -20,34 +19,34 @@ def is_supervised(claim: Claim) -> bool:
     return any(process is not None and process.is_alive for process in (claim.supervisor, claim.worker))
 
 
-def stop_supervised(folder: RunFolder, claim: Claim, force: bool, reap: Callable[[], None]) -> None:
-    """End a run, rollbacks first unless `force`, and return when all of it is gone.
+def stop_supervised(folder: RunFolder, claim: Claim, grace_seconds: float, reap: Callable[[], None]) -> None:
+    """End a run and return when all of it is gone; its rollbacks have the time of grace, none where it is 0.
 
     The request to stop is written already. reap: called while this waits, for the caller's own children.
     """
     if claim.supervisor is None:
         return
-    deadline = time.monotonic() + CLEARING_SECONDS + (0 if force else GRACE_SECONDS)
+    deadline = time.monotonic() + CLEARING_SECONDS + grace_seconds
     claim.supervisor.send(signal.SIGTERM)
     while True:
         reap()
         if not claim.supervisor.is_alive:
-            _stop_orphan(folder, folder.claimed() or claim, force)
+            _stop_orphan(folder, folder.claimed() or claim, grace_seconds)
             return
         if time.monotonic() > deadline:
             claim.supervisor.send(signal.SIGKILL)
-            force = True
+            grace_seconds = 0.0
         time.sleep(0.01)
 
 
-def _stop_orphan(folder: RunFolder, claim: Claim, force: bool) -> None:
+def _stop_orphan(folder: RunFolder, claim: Claim, grace_seconds: float) -> None:
     """Stop a worker whose supervisor is gone: the same, from here."""
     worker = claim.worker
     if worker is None or not worker.is_alive:
         return
-    if not force:
+    if grace_seconds:
         worker.send(signal.SIGTERM)
-        _wait_until_gone(worker, GRACE_SECONDS)
+        _wait_until_gone(worker, grace_seconds)
     kill_descendants(worker.pid)
     kill_group(worker.pid)
     _wait_until_gone(worker, CLEARING_SECONDS)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from typing import Any
+
+import msgspec
 
 from synapse_core.config_request import resources_of, surroundings_of
 from synapse_core.enums import ExecutionMode, RunMethod
 from synapse_core.errors import InvalidRequest, nearest
-from synapse_core.registry import Registry
-from synapse_core.run_folder import ActionRef, RunRequest
+from synapse_core.registry import CheckedAction, Registry
+from synapse_core.run_folder import ActionRef, PipelineEntry, RunRequest
 
 AUTO = "auto"
 
@@ -33,11 +37,56 @@ def make_request(
     Raises NotFound, PluginLoadError, ValidationError with every problem, or InvalidRequest.
     """
     checked = registry.check(plugin, action, params)
+    return _request(
+        checked,
+        params,
+        mode=mode,
+        modes=modes,
+        resources=resources,
+        timeout_seconds=timeout_seconds,
+    )
+
+
+def unchecked_request(
+    registry: Registry,
+    plugin: str,
+    action: str,
+    params: dict[str, Any],
+    *,
+    mode: str,
+    modes: list[str],
+    resources: dict[str, Any] | None = None,
+    timeout_seconds: float | None = None,
+) -> RunRequest:
+    """Return the request to run an action whose parameters are not, or not all, known yet.
+
+    Raises NotFound, PluginLoadError or InvalidRequest.
+    """
+    return _request(
+        registry.found(plugin, action),
+        params,
+        mode=mode,
+        modes=modes,
+        resources=resources,
+        timeout_seconds=timeout_seconds,
+    )
+
+
+def _request(
+    checked: CheckedAction,
+    params: dict[str, Any],
+    *,
+    mode: str,
+    modes: list[str],
+    resources: dict[str, Any] | None,
+    timeout_seconds: float | None,
+) -> RunRequest:
     config, spec, root = checked.config, checked.spec, checked.plugin.root
+    action = spec.name
     entry = config.actions[action]
     return RunRequest(
         run_id="",
-        plugin=plugin,
+        plugin=checked.plugin.code,
         plugin_version=config.version,
         root=str(root),
         content=checked.content,
@@ -48,6 +97,21 @@ def make_request(
         timeout_seconds=entry.timeout_seconds if timeout_seconds is None else _positive(timeout_seconds),
         **surroundings_of(config),
     )
+
+
+def fingerprint_of(request: RunRequest) -> str:
+    """Return a digest of what makes two requests the same one."""
+    same: dict[str, Any] = {
+        "plugin": request.plugin,
+        "actions": [action.name for action in request.actions],
+        "params": request.params,
+        "mode": request.mode,
+        "resources": msgspec.to_builtins(request.resources),
+    }
+    if request.pipeline:
+        same["pipeline"] = [_identity(entry) for entry in request.pipeline]
+        same["resume_from"] = request.resume_from
+    return hashlib.sha256(json.dumps(same, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def choose_mode(method: RunMethod, asked: str, modes: list[str]) -> str:
@@ -75,3 +139,10 @@ def _positive(seconds: float) -> float:
             hint="Leave it out for the limit of config.yaml, or none where that has none.",
         )
     return seconds
+
+
+def _identity(entry: PipelineEntry) -> list[Any]:
+    """Return what makes two entries of pipelines the same one."""
+    request = entry.request
+    parts = (request.plugin, request.actions[0].name, request.params, request.resources, entry.retry)
+    return [entry.name, entry.after, request.timeout_seconds, *map(msgspec.to_builtins, parts)]

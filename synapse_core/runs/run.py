@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from synapse_core.enums import RunState
+from synapse_core.enums import ActionState, RunState
 from synapse_core.events import (
     AnyEvent,
     Artifact,
@@ -25,37 +25,15 @@ from synapse_core.events import (
     Succeeded,
 )
 from synapse_core.processes import ProcessId
-
-
-class RunProgress(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How far the run is. fraction in [0, 1] of the whole; current of total belong to `step`.
-
-    start and share place the present step in the whole.
-    """
-
-    fraction: float = 0.0
-    step: str | None = None
-    current: float | None = None
-    total: float | None = None
-    message: str | None = None
-    eta_seconds: float | None = None
-    start: float = 0.0
-    share: float = 1.0
-    has_steps: bool = False
-
-
-class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why the run did not succeed, for whoever can repair it."""
-
-    code: str
-    message: str
-    hint: str | None = None
-    retryable: bool = False
-    details: dict[str, Any] = {}
+from synapse_core.runs.action_entry import ActionEntry, overall
+from synapse_core.runs.standing import Failure, RunProgress
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One run. `after` is the only way from one state to the next."""
+    """One run. `after` is the only way from one state to the next.
+
+    actions: of a pipeline, each after those that it depends on; none where the run is one action.
+    """
 
     run_id: str
     plugin: str
@@ -72,6 +50,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     artifacts: tuple[Artifact, ...] = ()
     failure: Failure | None = None
     waiting: str | None = None
+    actions: tuple[ActionEntry, ...] = ()
     last_seq: int = 0
 
     @property
@@ -86,7 +65,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def after(self, event: AnyEvent) -> Run:
         """Return the run as it is once `event` has happened."""
-        changes = _CHANGES.get(type(event))
+        changes = _CHANGES.get(type(event)) if event.action is None else _of_action
         fields = {} if changes is None else changes(self, event)
         return msgspec.structs.replace(self, last_seq=event.seq or self.last_seq, **fields)
 
@@ -102,7 +81,12 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             "What it recorded until then is kept: read get_run_logs and the metrics, then run it again.",
         )
         return msgspec.structs.replace(
-            self, state=RunState.LOST, ended=datetime.now(UTC), failure=failure, waiting=None
+            self,
+            state=RunState.LOST,
+            ended=datetime.now(UTC),
+            failure=failure,
+            waiting=None,
+            actions=_cut_off(self, ActionState.LOST),
         )
 
 
@@ -132,53 +116,33 @@ def _started(run: Run, event: RunStarted) -> dict[str, Any]:
     return {"state": RunState.RUNNING, "started": event.at, "waiting": None, "ended": None, "failure": None}
 
 
-def _step_started(run: Run, event: StepStarted) -> dict[str, Any]:
-    return {
-        "progress": RunProgress(
-            fraction=max(run.progress.fraction, event.start),
-            step=event.step,
-            message=run.progress.message,
-            start=event.start,
-            share=event.share,
-            has_steps=True,
-        )
-    }
-
-
-def _step_finished(run: Run, event: StepFinished) -> dict[str, Any]:
-    if not event.success:
-        return {}
-    done = min(1.0, run.progress.start + run.progress.share)
-    return {"progress": msgspec.structs.replace(run.progress, fraction=round(done, 4), eta_seconds=None)}
-
-
-def _progressed(run: Run, event: Progress) -> dict[str, Any]:
-    progress = run.progress
-    part = event.current / event.total
-    if not progress.has_steps:
-        fraction = part
-    elif event.category in (None, progress.step):
-        fraction = progress.start + progress.share * part
-    else:
-        fraction = progress.fraction  # a category of the action's own says nothing about the whole
-    return {
-        "progress": msgspec.structs.replace(
-            progress,
-            fraction=round(fraction, 4),
-            step=event.category or progress.step,
-            current=event.current,
-            total=event.total,
-            eta_seconds=event.remaining_seconds,
-        )
-    }
+def _moved(run: Run, event: AnyEvent) -> dict[str, Any]:
+    return {"progress": run.progress.after(event)}
 
 
 def _measured(run: Run, event: Metrics) -> dict[str, Any]:
     return {"metrics": {**run.metrics, event.category: event.values}}
 
 
-def _told(run: Run, event: Message) -> dict[str, Any]:
-    return {"progress": msgspec.structs.replace(run.progress, message=event.text[:300])}
+def _of_action(run: Run, event: AnyEvent) -> dict[str, Any]:
+    """Return what changes where an action of a pipeline is heard of."""
+    known = {entry.name: entry for entry in run.actions}
+    if event.action not in known:
+        return {}
+    entry = known[event.action].after(event)
+    known[entry.name] = entry
+    actions = tuple(known.values())
+    fields: dict[str, Any] = {"actions": actions, "progress": overall(actions, entry)}
+    if isinstance(event, Metrics):
+        fields["metrics"] = {**run.metrics, f"{entry.name}/{event.category}": event.values}
+    if isinstance(event, Artifact):
+        fields["artifacts"] = (*run.artifacts, event)
+    return fields
+
+
+def _cut_off(run: Run, state: ActionState) -> tuple[ActionEntry, ...]:
+    """Return the actions of a run that has ended; of those that were running nobody knows more."""
+    return tuple(entry.cut_off(state) for entry in run.actions)
 
 
 def _produced(run: Run, event: Artifact) -> dict[str, Any]:
@@ -204,6 +168,7 @@ def _failed(run: Run, event: Failed) -> dict[str, Any]:
         "failure": failure,
         "waiting": None,
         "progress": msgspec.structs.replace(run.progress, eta_seconds=None),
+        "actions": _cut_off(run, ActionState.LOST),
     }
 
 
@@ -214,6 +179,7 @@ def _stopped(run: Run, event: Stopped) -> dict[str, Any]:
         "ended": event.at or datetime.now(UTC),
         "failure": failure,
         "waiting": None,
+        "actions": _cut_off(run, ActionState.STOPPED),
     }
 
 
@@ -223,12 +189,12 @@ def _nothing(run: Run, event: StepRolledBack) -> dict[str, Any]:
 
 _CHANGES: dict[type, Any] = {
     RunStarted: _started,
-    StepStarted: _step_started,
-    StepFinished: _step_finished,
+    StepStarted: _moved,
+    StepFinished: _moved,
     StepRolledBack: _nothing,
-    Progress: _progressed,
+    Progress: _moved,
     Metrics: _measured,
-    Message: _told,
+    Message: _moved,
     Artifact: _produced,
     Succeeded: _succeeded,
     Failed: _failed,

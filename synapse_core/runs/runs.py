@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import threading
 import time
@@ -17,13 +16,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from synapse_core.enums import LogLevel, RunState
-from synapse_core.errors import Conflict, DiskFull, InvalidRequest, RunNotFound, SynapseError
+from synapse_core.errors import Conflict, DiskFull, InvalidRequest, RunNotFound
 from synapse_core.events import AnyEvent
-from synapse_core.executors.base import Executor, give_up, stop_run
+from synapse_core.executors.base import Executor, stop_run
 from synapse_core.processes import ProcessId
 from synapse_core.run_folder import RunFolder, RunRequest, new_run_id
+from synapse_core.runs.beginning import hand_over, queued_run
 from synapse_core.runs.log import LogPage, read_log
 from synapse_core.runs.reconcile import reconcile
+from synapse_core.runs.request import fingerprint_of
 from synapse_core.runs.run import Run, RunRow, fold
 from synapse_core.runs.tail import (
     RECONCILE_SECONDS,
@@ -91,12 +92,12 @@ class Runs:
         Raises Conflict where the key stands for another request; InvalidRequest or Unavailable where the
         run could never be executed. Nothing is recorded then.
         """
-        fingerprint = _fingerprint(request)
+        fingerprint = fingerprint_of(request)
         if run_key is not None and (row := self._store.by_key(run_key)) is not None:
             return self._same(row, fingerprint, run_key), False
-        self.executor(request.mode).check(request)
+        self.check(request)
         request = msgspec.structs.replace(request, run_id=new_run_id())
-        run = _queued(request, datetime.now(UTC))
+        run = queued_run(request, datetime.now(UTC))
         row = self._store.insert(run, run_key, fingerprint, self._me)
         if row is not None:
             return self._same(row, fingerprint, run_key or ""), False
@@ -106,6 +107,12 @@ class Runs:
             self._store.remove(run.run_id)
             raise DiskFull(str(self._home), error.strerror) from error
         return run, True
+
+    def check(self, request: RunRequest) -> None:
+        """Raise InvalidRequest or Unavailable where a request, or a part of it, could never be executed."""
+        parts = (request, *(entry.request for entry in request.pipeline))
+        for part in {(part.mode, part.resources): part for part in parts}.values():
+            self.executor(part.mode).check(part)
 
     def begin(self, run: Run) -> None:
         """Have a submitted run executed, and return at once.
@@ -124,10 +131,7 @@ class Runs:
         request = folder.request()
         if request is None or folder.stop_requested() is not None or folder.claimed() is not None:
             return
-        try:
-            self.executor(request.mode).start(folder, request, folder.note_waiting)
-        except SynapseError as error:
-            give_up(folder, error)
+        hand_over(folder, request, self.executor(request.mode))
 
     def get(self, run_id: str) -> Run:
         """Return a run as it truly stands. Raises RunNotFound with the nearest ids."""
@@ -321,9 +325,9 @@ class Runs:
         request = folder.request() if Path(run_id).name == run_id else None
         if request is None or request.mode not in self._executors:
             return None
-        run = _queued(request, folder.created())
+        run = queued_run(request, folder.created())
         # Whoever handed it in is unknown; the fold of its events begins at their beginning.
-        self._store.insert(run, None, _fingerprint(request), ProcessId(0, ""))
+        self._store.insert(run, None, fingerprint_of(request), ProcessId(0, ""))
         return self._store.get(run_id)
 
     def _same(self, row: RunRow, fingerprint: str, run_key: str) -> Run:
@@ -337,18 +341,6 @@ class Runs:
         return self.refresh(row).run
 
 
-def _queued(request: RunRequest, created: datetime) -> Run:
-    """Return the run of a request that nobody has begun."""
-    return Run(
-        run_id=request.run_id,
-        plugin=request.plugin,
-        action="+".join(action.name for action in request.actions),
-        mode=request.mode,
-        state=RunState.QUEUED,
-        created=created,
-    )
-
-
 def _is_final(run: Run) -> bool:
     """Return True where no later event can change the run; one that was lost may yet be heard of."""
     return run.is_done and run.state is not RunState.LOST
@@ -357,18 +349,6 @@ def _is_final(run: Run) -> bool:
 def _is_waiting(folder: RunFolder) -> bool:
     """Return True where a run was submitted whole and nobody has begun it, or given it up."""
     return folder.claimed() is None and folder.exit() is None and folder.request() is not None
-
-
-def _fingerprint(request: RunRequest) -> str:
-    """Return a digest of what makes two requests the same one."""
-    same = {
-        "plugin": request.plugin,
-        "actions": [action.name for action in request.actions],
-        "params": request.params,
-        "mode": request.mode,
-        "resources": msgspec.to_builtins(request.resources),
-    }
-    return hashlib.sha256(json.dumps(same, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _states(state: str | None) -> tuple[RunState, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from synapse_mcp.boundary import ToolSpec
-from synapse_mcp.tools import plugins, runs, status
+from synapse_mcp.tools import pipelines, plugins, runs, status
 
 TOOLS: tuple[ToolSpec, ...] = (
     ToolSpec(status.get_status, "Server status", "core", reads_only=True),
     ToolSpec(plugins.list_plugins, "List plugins", "core", reads_only=True),
     ToolSpec(plugins.describe_plugin, "Describe a plugin", "core", reads_only=True),
     ToolSpec(runs.run_action, "Run an action", "core", reads_only=False, is_open_world=True),
+    ToolSpec(pipelines.run_pipeline, "Run a pipeline", "core", reads_only=False, is_open_world=True),
     ToolSpec(runs.get_run, "Get a run", "core", reads_only=True),
     ToolSpec(runs.list_runs, "List runs", "core", reads_only=True),
     ToolSpec(runs.get_run_logs, "Read a run's log", "core", reads_only=True),

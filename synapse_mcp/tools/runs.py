@@ -62,7 +62,7 @@ async def run_action(
 ) -> CallToolResult | Plan:
     """Run an action as a durable run and wait for it at most wait_seconds; done:false means it goes on.
     mode: local = process, task = Ray, job = Ray job. run_key makes a retry return the same run.
-    resources: num_cpus, num_gpus, memory (bytes). timeout_seconds ends the run like a stop."""
+    resources: num_cpus, num_gpus, memory (bytes)."""
     app = app_of(ctx)
 
     def request_of(home: Home) -> RunRequest:
@@ -82,7 +82,7 @@ async def run_action(
         return await app.call(lambda home: _plan(home, request))
     run = await app.call(lambda _: app.submit(request, run_key))
     run = await wait_for(ctx, run.run_id, wait_seconds)
-    return await app.call(lambda home: _outcome(run_record(run, home.runs), run))
+    return await app.call(lambda home: outcome(run_record(run, home.runs), run))
 
 
 async def get_run(ctx: Context[App, Any], run_id: str, wait_seconds: WaitSeconds = 0) -> RunRecord:
@@ -157,7 +157,7 @@ async def wait_for(ctx: Context[App, Any], run_id: str, wait_seconds: float) -> 
     return run
 
 
-def _outcome(record: RunRecord, run: Run) -> CallToolResult:
+def outcome(record: RunRecord, run: Run) -> CallToolResult:
     """Return the answer of a call that wanted the run to succeed: a run that did not is a failed call."""
     if run.state in (RunState.QUEUED, RunState.RUNNING, RunState.SUCCEEDED):
         return answer(record)

@@ -6,31 +6,9 @@ import json
 
 import anyio
 import pytest
+from tool_calls import call, refused, text_of
 
 pytestmark = pytest.mark.anyio
-
-
-def text_of(reply):
-    return "".join(part.text for part in reply.content)
-
-
-async def call(client, tool, /, **arguments):
-    """Call a tool that must succeed and return its record."""
-    reply = await client.call_tool(tool, arguments)
-    assert not reply.is_error, text_of(reply)
-    assert json.loads(text_of(reply)) == reply.structured_content, "structure and text tell the same"
-    assert len(text_of(reply)) <= 4096
-    return reply.structured_content
-
-
-async def refused(client, tool, /, **arguments):
-    """Call a tool that must fail and return its error."""
-    reply = await client.call_tool(tool, arguments)
-    assert reply.is_error, text_of(reply)
-    error = reply.structured_content["error"]
-    assert error["code"] in text_of(reply)
-    assert error["message"] in text_of(reply)
-    return error
 
 
 async def until(client, run_id, wanted):

@@ -21,8 +21,10 @@ from synapse_core.executors.ray.pool import WorkerPool, create_worker
 from synapse_core.executors.ray.run_order import NAMESPACE, actor_options, worker_name
 from synapse_core.processes import kill_descendants
 from synapse_core.run_folder import Claim, Exit, Resources, RunFolder, RunRequest
-from synapse_core.supervisor import GRACE_SECONDS
+from synapse_core.supervisor import grace_seconds
 
+# What a forced stop takes off the time that a run has to end.
+_HURRY_SECONDS = 7.5
 # From a stop's kill to the engine's last word.
 _CLEARING_SECONDS = 4.0
 # What a stop, and the word that it is over, take on their way to a node that does not share the disk.
@@ -121,7 +123,7 @@ class RayActorExecutor:
 
     def stop(self, folder: RunFolder, claim: Claim | None, force: bool) -> None:
         """The worker itself sees the request to stop; here it is waited for, and killed where it must be."""
-        patience = 0.5 if force else GRACE_SECONDS
+        patience = grace_seconds(folder.request()) - (_HURRY_SECONDS if force else 0.0)
         if claim is not None and claim.is_mirrored:
             patience += _WAY_SECONDS
         deadline = time.monotonic() + patience

@@ -71,7 +71,7 @@ class RayJobRuns:
         if claim is None or claim.is_given_up:
             self._withdraw(folder)
         elif _is_near(claim):
-            stop_supervised(folder, claim, force, lambda: None)
+            stop_supervised(folder, claim, 0.0 if force else GRACE_SECONDS, lambda: None)
         else:
             self._stop_elsewhere(folder)
 

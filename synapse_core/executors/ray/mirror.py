@@ -81,6 +81,8 @@ class Desk:
             size = file.tell()
             if size == offset:
                 size += file.write(data)
+        if (request := folder.request()) is not None:
+            folder.stop_if_orphaned(request)
         stop = folder.stop_requested()
         return size, None if stop is None else msgspec.json.encode(stop)
 

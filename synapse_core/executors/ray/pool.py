@@ -123,14 +123,17 @@ class WorkerPool:
             self._idle.remove(fitting[-1])
             self._hand(order, fitting[-1])
             return True
+        if self._is_one_ending(order.key):
+            return False
         resources = order.key.resources
         assert self._status is not None, "an order brings the cluster's status"
         if self._active[resources] >= workers_at_once(resources, self._status) or self._gives_way(order):
             return False
         if asked_of(resources):
             # Idle workers hold what this one needs.
-            while self._idle:
-                end_worker(self._idle.pop().handle)
+            for worker in [idle for idle in self._idle if asked_of(idle.key.resources)]:
+                self._idle.remove(worker)
+                end_worker(worker.handle)
         try:
             self._hand(order, self._new_worker(order))
         except SynapseError as error:
@@ -139,6 +142,10 @@ class WorkerPool:
                     Exit(datetime.now(UTC), cause=error.code, message=error.message, hint=error.hint)
                 )
         return True
+
+    def _is_one_ending(self, key: _Key) -> bool:
+        """Return True where a worker of this kind has done its run, and its answer is on the way."""
+        return any(worker.key == key and order.folder.exit() for order, worker in self._handed.items())
 
     def _gives_way(self, order: _Order) -> bool:
         """Return True where a run of another kind came before this one and has waited for too long."""
@@ -149,10 +156,17 @@ class WorkerPool:
         )
 
     def _new_worker(self, order: _Order) -> _Worker:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # Ray is loaded by now
+
         # Asked anew: with a cluster that died meanwhile, creating an actor would wait for ever.
         self._joined(self._cluster.connect(order.notify))
         name = worker_name()
         options = actor_options(order.key.resources, name, detached=True)
+        if order.request.pipeline:
+            # A coordinator writes into the home itself, and has its actions' files brought there.
+            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(
+                self._cluster.node_id(), soft=False
+            )
         return _Worker(order.key, create_worker(options, name, self._order_of(order)))
 
     def _order_of(self, order: _Order) -> RunOrder:

@@ -24,7 +24,7 @@ from synapse_core.executors.ray.run_order import RunOrder
 from synapse_core.processes import ProcessId, kill_descendants
 from synapse_core.run_folder import Claim, Exit, RunFolder, RunRequest
 from synapse_core.stop import StopSignal
-from synapse_core.supervisor import GRACE_SECONDS
+from synapse_core.supervisor import grace_seconds
 from synapse_core.worker import run_request, surroundings
 
 # An idle worker holds its CPU, which a run of another server may be waiting for.
@@ -186,10 +186,11 @@ def _stoppable(folder: RunFolder, request: RunRequest, stop: StopSignal) -> Iter
 
     def look() -> None:
         while not ended.wait(_LOOK_FOR_STOP_SECONDS):
+            folder.stop_if_orphaned(request)
             if (cause := end_cause()) is not None:
                 # A signal, not a flag: it also ends a sleep or a read in the main thread.
                 os.kill(os.getpid(), signal.SIGTERM)
-                if not ended.wait(GRACE_SECONDS + _SERVER_FIRST_SECONDS):
+                if not ended.wait(grace_seconds(request) + _SERVER_FIRST_SECONDS):
                     folder.write_exit(Exit(datetime.now(UTC), signal="SIGKILL", cause=cause))
                     kill_descendants(os.getpid())
                     os.kill(os.getpid(), signal.SIGKILL)
