@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from tests_support import pid_is_alive
 
+import synapse_core
 from synapse_core.enums import RunState
 from synapse_core.errors import (
     ActionNotFoundError,
@@ -58,6 +59,7 @@ import time
 
 from pydantic import BaseModel
 
+import synapse_core
 from synapse_core import BaseAction
 
 
@@ -74,6 +76,7 @@ class LookAction(BaseAction[LookParams]):
         return {
             "file": __file__,
             "python": sys.executable,
+            "sdk": synapse_core.__file__,
             "version": getattr(found, "VERSION", None),
             "values": {name: self.ctx.env.get_str(name) for name in self.params.names},
             "weights": os.path.exists(os.path.join(os.path.dirname(__file__), "..", "weights.bin")),
@@ -503,7 +506,9 @@ def test_a_plugin_is_shipped_once_to_a_cluster_of_which_only_the_job_server_is_k
 def test_synapse_itself_can_be_shipped(cluster, plugin):
     executor = RayJobExecutor(working_dir=plugin, cluster=cluster, include_sdk=True)
 
-    assert executor.wait(executor.submit("look"))["file"]
+    shipped = executor.wait(executor.submit("look"))["sdk"]
+
+    assert Path(shipped) != Path(synapse_core.__file__)
     executor.close()
 
 
