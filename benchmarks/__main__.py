@@ -11,7 +11,16 @@ import time
 from benchmarks.world import temporary_world
 
 # The order in which they run: without Ray first.
-BENCHMARKS = ("cold_start", "local_run", "event_rate", "task_run", "job_run", "event_delay", "server_memory")
+BENCHMARKS = (
+    "cold_start",
+    "local_run",
+    "event_rate",
+    "task_run",
+    "job_run",
+    "pipeline_run",
+    "event_delay",
+    "server_memory",
+)
 
 
 def main() -> None:

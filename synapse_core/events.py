@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from os import SEEK_END
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,6 +21,8 @@ from synapse_core.errors import InvalidResult
 MAX_LINE_BYTES = 1_000_000
 # What a text of an event that is too long keeps; the second where every character takes several bytes.
 _CUT_CHARS = (64_000, 8_000)
+# Enough for the usual last event.
+_LAST_BYTES = 1 << 14
 _MOST_WARNINGS = 20
 _MOST_DEPTH = 50
 
@@ -225,6 +228,21 @@ def decode_line(line: bytes) -> AnyEvent:
         return _decoder.decode(line)
     except UnicodeDecodeError as error:
         raise msgspec.DecodeError(f"The line is not UTF-8: {error}") from error
+
+
+def ends_terminal(path: Path) -> bool:
+    """Return True where the last event of a file is, or may be, terminal; False where there is no file."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, SEEK_END)
+            file.seek(max(0, size - _LAST_BYTES))
+            last = file.read().rstrip(b"\n").rpartition(b"\n")[2]
+    except FileNotFoundError:
+        return False
+    try:
+        return is_terminal(decode_line(last))
+    except msgspec.MsgspecError:
+        return True  # a line longer than what was read, or one that is being written: read on to know
 
 
 def to_plain(value: Any) -> Any:

@@ -197,7 +197,9 @@ def failure_of(error: BaseException, root: Path, plugin: str) -> Failed:
 
 def _succeed(request: RunRequest, context: RuntimeContext) -> Succeeded:
     reference = request.actions[0]
-    found = load_action(reference.entrypoint, Path(request.root), request.plugin)
+    # A coordinator is our own: nothing of a plugin's has to be found.
+    root = None if request.pipeline else Path(request.root)
+    found = load_action(reference.entrypoint, root, request.plugin)
     action = introduced(found, reference.name, reference.category)
     result = action.dispatch(request.params, context, strict=reference.strict_results)
     plain = to_plain(result)

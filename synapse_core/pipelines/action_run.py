@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from synapse_core.enums import ActionState, ExecutionMode, RunState
+from synapse_core.enums import ActionState, RunState
 from synapse_core.events import ActionFinished, AnyEvent, Artifact, Message, Progress, RunStarted, is_terminal
 from synapse_core.executors.base import Executor
 from synapse_core.processes import ProcessId
@@ -22,8 +22,6 @@ from synapse_core.runs.tail import read_events, size_of
 
 # How often a worker that says nothing is looked after.
 _RECONCILE_SECONDS = 0.3
-# How long a worker on Ray may take from its last event to the next run.
-_FREE_SECONDS = 1.0
 _CHUNK_BYTES = 1 << 20
 _LOGGED = re.compile(rb"(\d\d:\d\d:\d\d [A-Z]+ +)(.*)", re.DOTALL)
 _STATES = {
@@ -62,7 +60,6 @@ class ActionRun:
         self._events_read = 0
         self._output_read = 0
         self._begun = self._reconciled = time.monotonic()
-        self._done: float | None = None
         self._is_told_waiting = False
         self._me = ProcessId.current()
         self._request = msgspec.structs.replace(
@@ -78,14 +75,6 @@ class ActionRun:
         """Begin; a failure to begin is the run's ending, as any other."""
         self.folder.create(self._request)
         hand_over(self.folder, self._request, self._executor)
-
-    @property
-    def is_over(self) -> bool:
-        """True where it has ended and, on Ray, its worker is free for the next one, or late."""
-        if not self.run.is_done or self.run.mode == ExecutionMode.LOCAL:
-            return self.run.is_done
-        self._done = self._done or time.monotonic()
-        return self.folder.exit() is not None or time.monotonic() - self._done > _FREE_SECONDS
 
     def drain(self) -> None:
         """Tell all that is there at this moment."""

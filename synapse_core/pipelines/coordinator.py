@@ -93,7 +93,7 @@ class Coordinator(BaseAction[Any]):
         is_news = self._begin_ready()
         for action in list(self._active.values()):
             is_news = action.look() or is_news
-            if action.is_over:
+            if action.run.is_done:
                 action.drain()
                 del self._active[action.entry.name]
                 self._see_to_end(action)

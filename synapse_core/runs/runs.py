@@ -17,7 +17,7 @@ import msgspec
 
 from synapse_core.enums import LogLevel, RunState
 from synapse_core.errors import Conflict, DiskFull, InvalidRequest, RunNotFound
-from synapse_core.events import AnyEvent
+from synapse_core.events import AnyEvent, ends_terminal
 from synapse_core.executors.base import Executor, stop_run
 from synapse_core.processes import ProcessId
 from synapse_core.run_folder import RunFolder, RunRequest, new_run_id
@@ -28,7 +28,6 @@ from synapse_core.runs.request import fingerprint_of
 from synapse_core.runs.run import Run, RunRow, fold
 from synapse_core.runs.tail import (
     RECONCILE_SECONDS,
-    ends_terminal,
     iterate_events,
     look_after,
     read_events,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from synapse_core.events import AnyEvent, decode_line, is_terminal
+from synapse_core.events import AnyEvent, decode_line
 
 # How soon a worker that died without a word is seen.
 RECONCILE_SECONDS = 0.4
@@ -17,8 +17,6 @@ RECONCILE_SECONDS = 0.4
 # ended, and later.
 _FIRST_LOOK_SECONDS = 0.001
 _LOOK_SECONDS = 0.015
-# Enough for the usual last event.
-_LAST_BYTES = 1 << 14
 
 
 def look_after(began: float) -> float:
@@ -57,17 +55,6 @@ def iterate_events(path: Path, offset: int = 0) -> Iterator[AnyEvent]:
             return
         offset = end
         yield from events
-
-
-def ends_terminal(path: Path) -> bool:
-    """Return True where the last event of the file is, or may be, terminal."""
-    with open(path, "rb") as file:
-        file.seek(max(0, size_of(path) - _LAST_BYTES))
-        last = file.read().rstrip(b"\n").rpartition(b"\n")[2]
-    try:
-        return is_terminal(decode_line(last))
-    except msgspec.MsgspecError:
-        return True  # a line longer than what was read, or one that is being written: read on to know
 
 
 def size_of(path: Path) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 
 from synapse_core.environment import passed_environment
 from synapse_core.errors import SynapseError
+from synapse_core.events import ends_terminal
 from synapse_core.executors.base import Notify
 from synapse_core.executors.ray.capacity import asked_of, waiting_reason, workers_at_once
 from synapse_core.executors.ray.cluster import ClusterStatus, RayCluster
@@ -26,6 +27,8 @@ _SHIFT_SECONDS = 5.0
 # A run of another kind that has waited so long is let in before any that came after it.
 _PATIENCE_SECONDS = 3.0
 _TELL_SECONDS = 0.5
+# A new worker on a busy machine. From outside it cannot be told from one that waits for a CPU.
+_COMING_UP_SECONDS = 1.5
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,9 @@ class WorkerPool:
 
     def _is_one_ending(self, key: _Key) -> bool:
         """Return True where a worker of this kind has done its run, and its answer is on the way."""
-        return any(worker.key == key and order.folder.exit() for order, worker in self._handed.items())
+        return any(
+            worker.key == key and ends_terminal(order.folder.events) for order, worker in self._handed.items()
+        )
 
     def _gives_way(self, order: _Order) -> bool:
         """Return True where a run of another kind came before this one and has waited for too long."""
@@ -174,7 +179,7 @@ class WorkerPool:
             str(order.folder.path),
             passed_environment(order.request.passed_names),
             self._cluster.node_id(),
-            str(self._cluster.wanted),
+            str(self._cluster.wanted) if asked_of(order.key.resources) else None,
         )
 
     def _hand(self, order: _Order, worker: _Worker) -> None:
@@ -245,8 +250,9 @@ class WorkerPool:
             time.sleep(_TELL_SECONDS)
             waiting = self._unbegun()
             if waiting:
-                self._cluster.wanted.touch()
                 status = self._cluster.status()
+                if any(_lacks_room(order) for order in waiting):
+                    self._cluster.wanted.touch()
             for ahead, order in enumerate(waiting):
                 if not order.is_over:
                     order.notify(waiting_reason(order.key.resources, status, ahead))
@@ -266,6 +272,11 @@ class WorkerPool:
             if claim is not None and claim.executor == "nobody":
                 end_worker(worker.handle)
         self._admit()
+
+
+def _lacks_room(order: _Order) -> bool:
+    """Return True where a run waits for what others hold, and not only for its worker to come up."""
+    return bool(asked_of(order.key.resources)) and time.monotonic() - order.came > _COMING_UP_SECONDS
 
 
 def create_worker(options: dict[str, Any], name: str, first: RunOrder | None = None) -> Any:

@@ -19,13 +19,13 @@ class RunOrder:
 
     path: the run's folder in the home. environment: variables of the submitter, secrets among them: they
     travel as an argument, which Ray lists nowhere. home_node: the id of a node on which the home's disk is.
-    wanted: a file that is touched while runs wait for a worker.
+    wanted: a file that is touched while runs wait for a worker; None where this one holds nothing of theirs.
     """
 
     path: str
     environment: Mapping[str, str]
     home_node: str
-    wanted: str
+    wanted: str | None
 
 
 def worker_name() -> str:

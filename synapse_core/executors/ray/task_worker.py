@@ -66,7 +66,7 @@ class TaskWorker:
         elif folder.claim(claim):
             is_ours = True
             _work(folder, request, order.environment)
-        self._idle(Path(order.wanted))
+        self._idle(order.wanted)
         return is_ours
 
     def _run_far(self, order: RunOrder, claim: Claim) -> bool:
@@ -97,7 +97,7 @@ class TaskWorker:
         executor = LocalExecutor({**os.environ, **env}, job_id, language)
         return executor.execute(target, params)
 
-    def _idle(self, wanted: Path) -> None:
+    def _idle(self, wanted: str | None) -> None:
         """End this actor unless it gets another run in time; at once when others wait for its place."""
         since = self._idle_since = time.monotonic()
         now = time.time()
@@ -116,9 +116,11 @@ class TaskWorker:
         threading.Thread(target=end_if_idle, daemon=True).start()
 
 
-def _touched(path: Path) -> float:
+def _touched(path: str | None) -> float:
+    if path is None:
+        return 0.0
     try:
-        return path.stat().st_mtime
+        return Path(path).stat().st_mtime
     except OSError:
         return 0.0  # nobody has waited yet, or the home is on another disk
 
