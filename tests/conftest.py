@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +52,13 @@ def ray_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield folder
     cluster.disconnect()
     assert cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def unconnected() -> None:
+    """Let go of the cluster that other tests of this session use; they connect to it anew."""
+    if (ray := sys.modules.get("ray")) is not None and ray.is_initialized():
+        ray.shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -168,7 +168,8 @@ def one_kill(home: Path, number: int, victim: str, chance: random.Random) -> str
     return story
 
 
-def test_kills_at_random_moments(home: Path, ray_stopped: None, request: pytest.FixtureRequest):
+@pytest.mark.usefixtures("unconnected", "ray_stopped")
+def test_kills_at_random_moments(home: Path, request: pytest.FixtureRequest):
     is_long = request.config.getoption("--chaos-long")
     seed = 20261121
     chance = random.Random(seed)

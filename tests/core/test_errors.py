@@ -11,6 +11,7 @@ import pytest
 
 from synapse_core import errors
 from synapse_core.errors import (
+    ActionFailed,
     ActionNotFoundError,
     Conflict,
     DiskFull,
@@ -27,6 +28,7 @@ from synapse_core.errors import (
     RunFailed,
     RunNotFound,
     RunStopped,
+    SchemaIncompatibleError,
     StepFailed,
     SynapseError,
     Unavailable,
@@ -70,7 +72,7 @@ def test_the_drawn_tree_is_the_tree_there_is():
 
 
 def test_the_drawn_codes_are_the_codes_there_are():
-    for kind in all_classes() - {RunFailed}:
+    for kind in all_classes() - {RunFailed, ActionFailed}:
         assert kind.code == drawn()[kind.__name__][1]  # type: ignore[attr-defined]
 
 
@@ -95,6 +97,8 @@ EXAMPLES: list[SynapseError] = [
     MissingDependency("torch", "shapes"),
     ExecutionError("m", {"a": 1}, hint="h"),
     StepFailed("train", "no space"),
+    ActionFailed("train", "m", {"a": 1}, code="execution_failed", hint="h", retryable=True),
+    SchemaIncompatibleError("m", hint="h"),
     InvalidResult("m", hint="h"),
     NotFound("m", hint="h"),
     PluginNotFound("helo", ["hello", "shapes"]),

@@ -14,10 +14,13 @@ import msgspec
 import pydantic
 import pytest
 
+from synapse_core.enums import ActionState
 from synapse_core.errors import InvalidResult
 from synapse_core.events import (
     MAX_LINE_BYTES,
     TERMINAL_KINDS,
+    ActionFinished,
+    ActionStarted,
     AnyEvent,
     Artifact,
     Event,
@@ -66,6 +69,21 @@ FULL: dict[str, Event] = {
     ),
     "message": Message(seq=1, at=AT, text='Line\nbreak "é" 한 \u2028', level="error", category="c"),
     "artifact": Artifact(seq=1, at=AT, name="a", uri="artifacts/a", size_bytes=3),
+    "action_started": ActionStarted(seq=1, at=AT, action="a", index=2, total=3, attempt=2),
+    "action_finished": ActionFinished(
+        seq=1,
+        at=AT,
+        action="a",
+        state=ActionState.FAILED,
+        result={"a": 1},
+        code="c",
+        message="m",
+        hint="h",
+        retryable=True,
+        details={"a": 1},
+        attempt=2,
+        elapsed_seconds=1.5,
+    ),
     "succeeded": Succeeded(seq=1, at=AT, result={"a": [1, 2.5, None, True]}, result_warnings=["odd"]),
     "failed": Failed(
         seq=1, at=AT, code="c", message="m", hint="h", retryable=True, details={"a": 1}, traceback="t\nt"
@@ -242,9 +260,7 @@ def test_what_nests_without_end_is_written_up_to_there():
 def test_an_unpaired_surrogate_in_any_text_of_any_event_is_written():
     for kind, event in FULL.items():
         texts = {
-            name: "a\udcffb"
-            for name, value in msgspec.structs.asdict(event).items()
-            if isinstance(value, str)
+            name: "a\udcffb" for name, value in msgspec.structs.asdict(event).items() if type(value) is str
         }
         back = read_back(msgspec.structs.replace(event, **texts))
         assert [getattr(back, name) for name in texts] == ["a?b"] * len(texts), kind
@@ -256,7 +272,7 @@ def test_an_event_that_is_too_long_is_cut_and_says_so(kind: str, character: str)
     """Whatever holds the text: the error of a step, the name of an entry, a hint."""
     flood = character * MAX_LINE_BYTES
     fields = msgspec.structs.asdict(FULL[kind])
-    texts = {name: flood for name, value in fields.items() if isinstance(value, str)}
+    texts = {name: flood for name, value in fields.items() if type(value) is str}
     data = {
         name: {"flood": flood}
         for name, value in fields.items()

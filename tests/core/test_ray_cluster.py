@@ -52,13 +52,7 @@ for _ in sys.stdin:
     sys.__stdout__.flush()
 """
 
-
-@pytest.fixture(autouse=True, scope="module")
-def unconnected() -> Iterator[None]:
-    """Let go of the cluster that other tests of this session use; they connect to it anew."""
-    if (ray := sys.modules.get("ray")) is not None and ray.is_initialized():
-        ray.shutdown()
-    yield
+pytestmark = pytest.mark.usefixtures("unconnected")
 
 
 @dataclass

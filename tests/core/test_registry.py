@@ -92,13 +92,22 @@ def default_of(registry: Registry, code: str) -> int:
     return int(schema["properties"]["times"]["default"])
 
 
-def children() -> list[ProcessId]:
-    """Return the describing children of this process."""
-    return [
-        found
-        for found in descendants(os.getpid())
-        if b"synapse_core.describe" in Path(f"/proc/{found.pid}/cmdline").read_bytes()
-    ]
+Children = Callable[[], list[ProcessId]]
+
+
+@pytest.fixture
+def children() -> Children:
+    """The describing children of this process that came during the test."""
+
+    def describing() -> list[ProcessId]:
+        return [
+            found
+            for found in descendants(os.getpid())
+            if b"synapse_core.describe" in Path(f"/proc/{found.pid}/cmdline").read_bytes()
+        ]
+
+    before = describing()
+    return lambda: [child for child in describing() if child not in before]
 
 
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="children are told by /proc")
@@ -450,7 +459,7 @@ def test_the_check_of_parameters_sees_an_edit_at_once(tmp_path: Path, opened: Op
 
 
 @needs_proc
-def test_a_description_is_kept_for_the_next_registry(tmp_path: Path, opened: Open):
+def test_a_description_is_kept_for_the_next_registry(tmp_path: Path, opened: Open, children: Children):
     plugin(tmp_path / "a", "alpha")
     first = opened(tmp_path)
     described = first.describe("alpha")
@@ -518,7 +527,7 @@ def test_parameters_are_checked_by_the_plugins_own_model(tmp_path: Path, opened:
     plugin(tmp_path, "alpha")
     registry = opened(tmp_path)
 
-    assert registry.check("alpha", "act", {"times": 2}) is None
+    assert registry.check("alpha", "act", {"times": 2}).spec.name == "act"
     with pytest.raises(ValidationError) as caught:
         registry.check("alpha", "act", {"times": 13, "tmes": 2})
     assert [(problem["path"], problem["message"]) for problem in caught.value.problems] == [
@@ -555,7 +564,7 @@ def test_large_parameters_are_checked_too(tmp_path: Path, opened: Open):
 
 
 @needs_proc
-def test_one_child_answers_for_a_plugin_until_it_changes(tmp_path: Path, opened: Open):
+def test_one_child_answers_for_a_plugin_until_it_changes(tmp_path: Path, opened: Open, children: Children):
     root = plugin(tmp_path / "a", "alpha")
     registry = opened(tmp_path / "a")
     registry.describe("alpha")
@@ -570,7 +579,7 @@ def test_one_child_answers_for_a_plugin_until_it_changes(tmp_path: Path, opened:
 
 
 @needs_proc
-def test_closing_ends_the_children(tmp_path: Path, opened: Open):
+def test_closing_ends_the_children(tmp_path: Path, opened: Open, children: Children):
     plugin(tmp_path, "alpha")
     registry = opened(tmp_path)
     registry.describe("alpha")
@@ -583,7 +592,7 @@ def test_closing_ends_the_children(tmp_path: Path, opened: Open):
 
 
 @needs_proc
-def test_a_child_that_died_meanwhile_is_replaced(tmp_path: Path, opened: Open):
+def test_a_child_that_died_meanwhile_is_replaced(tmp_path: Path, opened: Open, children: Children):
     plugin(tmp_path, "alpha")
     registry = opened(tmp_path)
     registry.check("alpha", "act", {})
