@@ -14,9 +14,15 @@
     ├── NotFound                         not_found            carries the nearest valid names
     │   ├── PluginNotFound               unknown_plugin
     │   ├── ActionNotFoundError          unknown_action       also a PluginError
-    │   └── RunNotFound                  unknown_run
+    │   ├── RunNotFound                  unknown_run
+    │   └── UnknownFormat                unknown_format       of a dataset
     ├── InvalidRequest                   invalid_request      the call itself cannot be carried out as asked
     ├── Conflict                         conflict             the same key stands for something else
+    ├── DatasetError                     dataset_error
+    │   ├── UnrecognisedDataset          unrecognised_dataset what stands there fits no format
+    │   ├── AmbiguousDataset             ambiguous_dataset    it fits several, or can be read in several ways
+    │   ├── InvalidDataset               invalid_dataset      it cannot be read as its format
+    │   └── LossyConversion              lossy_conversion     strict: something would be lost, nothing is written
     ├── RunFailed                        (the run's own code) a run ended in any state but succeeded
     ├── RunStopped*                      stopped              * a BaseException: `except Exception` misses it
     └── Unavailable                      unavailable          a service is down, retrying later can help
@@ -259,6 +265,52 @@ class RunNotFound(NotFound):
             {"asked": run_id, "nearest": nearest(run_id, known) or list(known[:3])},
             hint="Call list_runs to see the recorded runs, newest first.",
         )
+
+
+class UnknownFormat(NotFound):
+    """There is no dataset format of this name, or none that can be written."""
+
+    code = "unknown_format"
+
+    def __init__(self, name: str, known: Sequence[str], verb: str = "read") -> None:
+        super().__init__(
+            f"{name!r} is no dataset format that can be {'read' if verb == 'read' else 'written'}; "
+            f"there are {', '.join(known)}.{did_you_mean(name, known)}",
+            {"format": name, "known": list(known)},
+            hint="Give one of these, or leave the format out to have it detected."
+            if verb == "read"
+            else "Give one of these.",
+        )
+
+
+class DatasetError(SynapseError):
+    """Something is the matter with a dataset."""
+
+    code = "dataset_error"
+
+
+class UnrecognisedDataset(DatasetError):
+    """What stands there fits no format; the message has what was seen and the nearest guess."""
+
+    code = "unrecognised_dataset"
+
+
+class AmbiguousDataset(DatasetError):
+    """It fits several formats, or can be read in several ways; the message says which and how to choose."""
+
+    code = "ambiguous_dataset"
+
+
+class InvalidDataset(DatasetError):
+    """It cannot be read as its format; the message names the file."""
+
+    code = "invalid_dataset"
+
+
+class LossyConversion(DatasetError):
+    """A strict conversion would lose something. Nothing was written; `details` has what would be lost."""
+
+    code = "lossy_conversion"
 
 
 class InvalidRequest(SynapseError):

@@ -1,0 +1,170 @@
+"""What is true of every annotation before any format writes it: finite, with an area, and in the image, or told
+otherwise. Here all that was read is counted as seen.
+"""
+
+from __future__ import annotations
+
+import math
+
+from synapse_core.datasets.model import Annotation, Item, Kind, Mask, Polygon, Polyline, kind_of
+from synapse_core.datasets.options import ConvertOptions
+from synapse_core.datasets.report import Losses
+from synapse_core.datasets.shapes import clip_box, clip_ring, extent_of, labelled, tight_box
+
+# By how much a shape may leave the image before that is told: less than any format's last digit is worth.
+_SLACK = 1e-3
+_MOST_PIXELS = 1e9
+
+
+class Checker:
+    """Checks the annotations of one part of a conversion."""
+
+    def __init__(self, options: ConvertOptions, *, target_clips: bool) -> None:
+        """target_clips: readers of the target refuse what leaves the image."""
+        self._clips = options.bounds == "clip" or (options.bounds == "auto" and target_clips)
+        self._drops = options.bounds == "drop"
+
+    def check(self, item: Item, losses: Losses) -> None:
+        """Count an item's annotations as seen, and leave those in it that can be written."""
+        width = item.width if item.width is not None else math.inf
+        height = item.height if item.height is not None else math.inf
+        before = losses.before
+        plain = 0
+        doubtful: list[Annotation] = []
+        for annotation in item.annotations:
+            if annotation.label >= 0:
+                before[annotation.label] += 1
+            box = annotation.box
+            if (
+                box is not None
+                and annotation.shape is None
+                and annotation.points is None
+                and not annotation.angle
+            ):
+                plain += 1
+                x, y, w, h = box
+                # False for what is not a number too.
+                if not (x >= 0 and y >= 0 and w > 0 and h > 0 and x + w <= width and y + h <= height):
+                    doubtful.append(annotation)
+            else:
+                losses.counts[kind_of(annotation), "seen"] += 1
+                doubtful.append(annotation)
+        if plain:
+            losses.counts["box", "seen"] += plain
+        if doubtful:
+            gone = {id(one) for one in doubtful if not self._keep(one, item, width, height, losses)}
+            if gone:
+                item.annotations = [one for one in item.annotations if id(one) not in gone]
+
+    def _keep(self, one: Annotation, item: Item, width: float, height: float, losses: Losses) -> bool:
+        """Return True where an annotation can be written, clipped perhaps."""
+        kind = kind_of(one)
+        numbers = _numbers(one)
+        if not all(map(math.isfinite, numbers)):
+            losses.lose("NOT_FINITE", item.key, kind, "failed", annotation=one.id, where=item.where)
+            return False
+        if any(abs(number) > _MOST_PIXELS for number in numbers):
+            message = "a coordinate of more than a thousand million pixels"
+            losses.lose(
+                "BAD_ROW", item.key, kind, "failed", annotation=one.id, where=item.where, message=message
+            )
+            return False
+        if (wrong := _without_area(one, kind)) is not None:
+            losses.lose(
+                wrong, item.key, kind, "failed", annotation=one.id, where=item.where, before=numbers[1:9]
+            )
+            return False
+        if (self._clips or self._drops) and kind not in ("rotated_box", "keypoints") and width < math.inf:
+            return self._bring_inside(one, kind, item, width, height, losses)
+        return True
+
+    def _bring_inside(
+        self, one: Annotation, kind: Kind, item: Item, width: float, height: float, losses: Losses
+    ) -> bool:
+        """Return True where it lies in the image, or was cut so that it does."""
+        extent = extent_of(one)
+        if extent is None or isinstance(one.shape, Mask):
+            return True
+        left, top, right, bottom = extent
+        over = max(-left, -top, right - width, bottom - height)
+        if over <= 0:
+            return True
+        is_outside = right <= 0 or bottom <= 0 or left >= width or top >= height
+        if over > _SLACK and (self._drops or is_outside):
+            losses.lose(
+                "OUTSIDE_IMAGE",
+                item.key,
+                kind,
+                "skipped",
+                annotation=one.id,
+                where=item.where,
+                before=extent,
+                message=f"the image is {width:g} x {height:g} pixels",
+            )
+            return False
+        if not _clip(one, width, height):
+            losses.lose(
+                "ZERO_AREA", item.key, kind, "failed", annotation=one.id, where=item.where, before=extent
+            )
+            return False
+        if over > _SLACK:
+            losses.lose(
+                "CLIPPED",
+                item.key,
+                kind,
+                "written",
+                count=False,
+                annotation=one.id,
+                where=item.where,
+                before=extent,
+                message=f"by {over:g} pixels",
+            )
+        else:
+            losses.largest_error_pixels = max(losses.largest_error_pixels, over)
+        return True
+
+
+def _numbers(one: Annotation) -> list[float]:
+    """Return every coordinate of an annotation, its angle first."""
+    found = [one.angle, *(one.box or ()), *(one.points or ())]
+    if isinstance(one.shape, Polygon):
+        for ring in one.shape.rings:
+            found += ring
+    elif isinstance(one.shape, Polyline):
+        found += one.shape.points
+    return found
+
+
+def _without_area(one: Annotation, kind: Kind) -> str | None:
+    """Return the code of what is wrong with an annotation that covers nothing."""
+    box = one.box
+    if kind in ("box", "rotated_box") and box is not None and (box[2] <= 0 or box[3] <= 0):
+        return "BAD_ROW" if box[2] < 0 or box[3] < 0 else "ZERO_AREA"
+    if isinstance(one.shape, Polygon) and all(len(ring) < 6 for ring in one.shape.rings):
+        return "ZERO_AREA"
+    if kind == "keypoints" and box is None and not labelled(one.points or ()):
+        return "ZERO_AREA"
+    return None
+
+
+def _clip(one: Annotation, width: float, height: float) -> bool:
+    """Cut what an annotation shows to the image. Returns False where nothing is left."""
+    shape = one.shape
+    if isinstance(shape, Polygon):
+        outer = len(shape.rings) - shape.holes
+        clipped = [clip_ring(ring, width, height) for ring in shape.rings]
+        rings = [ring for ring in clipped[:outer] if ring]
+        holes = [ring for ring in clipped[outer:] if ring]
+        if not rings:
+            return False
+        one.shape = Polygon(rings + holes, len(holes))
+        one.area = None
+    elif isinstance(shape, Polyline):
+        points = shape.points
+        one.shape = Polyline(
+            [min(max(number, 0.0), height if at % 2 else width) for at, number in enumerate(points)]
+        )
+    if one.box is not None:
+        one.box = clip_box(one.box, width, height)
+        return one.box is not None
+    return tight_box(one) is not None

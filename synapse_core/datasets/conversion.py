@@ -1,0 +1,235 @@
+"""convert(): read a dataset, check each annotation, write it in another format, and account for all of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import posixpath
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from synapse_core.datasets.classes import ClassChoice
+from synapse_core.datasets.detection import Detection, detect
+from synapse_core.datasets.format import Format, Reader, WriterSetup
+from synapse_core.datasets.formats import find_format
+from synapse_core.datasets.naming import Names
+from synapse_core.datasets.options import ConvertOptions, make_options
+from synapse_core.datasets.parts import Part, in_parts
+from synapse_core.datasets.report import Loss, Losses, LossSummary, keep_examples, summarise
+from synapse_core.datasets.source import Source, open_source
+from synapse_core.datasets.splits import split_of
+from synapse_core.datasets.target import FolderTarget, NoTarget, Target, disk_full, refuse_inside
+from synapse_core.errors import InvalidRequest, LossyConversion, UnknownFormat
+
+# What is written beside the annotations: the choices, the classes, the names that had to change.
+CARD_NAME = "synapse.json"
+LOSSES_NAME = "losses.jsonl"
+
+_encoder = msgspec.json.Encoder()
+
+
+class ConversionResult(msgspec.Struct, omit_defaults=True):
+    """What a conversion made.
+
+    output: the folder; None for a dry run. config_path: the file to open first, data.yaml for YOLO, say.
+    losses_path: JSON lines, one an entry of the loss report; None for a dry run. renamed: how many images have
+    another name than in the source (in synapse.json, by name).
+    """
+
+    source: str
+    source_format: str
+    evidence: list[str]
+    target_format: str
+    output: str | None
+    config_path: str | None
+    losses_path: str | None
+    losses: LossSummary
+    options: dict[str, Any]
+    renamed: int = 0
+    seconds: float = 0.0
+
+
+# Called after each part with (items done, items there are); what it raises ends the conversion.
+OnProgress = Callable[[int, int], None]
+
+
+def convert(
+    source: str | Path,
+    to: str,
+    output: str | Path | None = None,
+    *,
+    source_format: str = "auto",
+    dry_run: bool = False,
+    on_progress: OnProgress | None = None,
+    **options: Any,
+) -> ConversionResult:
+    """Convert a dataset. The output is complete, or not there.
+
+    source: a folder, an annotation file or a URL. to, source_format: see formats(). output: a folder, or a URL,
+    at which nothing stands. options: those of ConvertOptions. dry_run: account for everything, write nothing.
+
+    Raises NotFound, UnknownFormat, UnrecognisedDataset, AmbiguousDataset or InvalidDataset for the source,
+    InvalidRequest and Conflict for the output, LossyConversion where it is to be strict and is not, and DiskFull.
+    """
+    began = time.perf_counter()
+    choices = make_options(**options)
+    target_format = find_format(to, verb="write")
+    opened = open_source(source)
+    detection = detect(opened, source_format)
+    if not dry_run:
+        if output is None:
+            raise InvalidRequest("There is no output to write to.", hint="Give output, or dry_run.")
+        refuse_inside(opened, output)
+    reader = detection.format.read(opened, choices)
+    with _target(None if dry_run else output) as target:
+        conversion = _Conversion(reader, target_format, target, choices, on_progress)
+        config = conversion.run()
+        summary = conversion.summary()
+        if choices.strict and not summary.is_lossless:
+            raise _lossy(summary, output)
+        result = ConversionResult(
+            source=str(source),
+            source_format=detection.format.name,
+            evidence=list(detection.reasons),
+            target_format=target_format.name,
+            output=None,
+            config_path=None,
+            losses_path=None,
+            losses=summary,
+            options=_as_told(choices),
+            renamed=len(conversion.names.changed),
+        )
+        if isinstance(target, FolderTarget):
+            conversion.write_card(result)
+            target.finish()
+            root = str(output) if "://" in str(output) else str(target.output)
+            result.output = root
+            result.config_path = posixpath.join(root, config) if config else root
+            result.losses_path = posixpath.join(root, LOSSES_NAME)
+    result.seconds = time.perf_counter() - began
+    return result
+
+
+class _Conversion:
+    """One conversion: its parts in order, their losses and rows put together."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        target_format: Format,
+        target: Target,
+        options: ConvertOptions,
+        on_progress: OnProgress | None,
+    ) -> None:
+        self._reader = reader
+        self._target = target
+        self._options = options
+        self._on_progress = on_progress
+        self._chosen = ClassChoice(reader.header.classes, options)
+        splits = [split_of(key, split, options.splits) for key, split in reader.entries()]
+        self._count = len(splits)
+        self.names = Names(
+            ((key, split) for (key, _), split in zip(reader.entries(), splits, strict=True)), target_format
+        )
+        found = [split for split in dict.fromkeys(splits) if split is not None]
+        header = msgspec.structs.replace(
+            reader.header, classes=self._chosen.classes, splits=tuple(_in_order(found))
+        )
+        if target_format.write is None:
+            raise UnknownFormat(target_format.name, [], "write")
+        self._part = Part(
+            reader=reader,
+            writer=target_format.write(WriterSetup(header, target, reader.source, options)),
+            target_format=target_format,
+            options=options,
+            chosen=self._chosen,
+            names=self.names,
+        )
+        self._losses = Losses(len(reader.header.classes), len(self._chosen.classes))
+        self._examples: dict[str, list[Loss]] = {}
+        self._lines: list[bytes] = []
+
+    def run(self) -> str:
+        """Convert all items. Returns the path of the file to open first."""
+        self._take(self._reader.found)
+        done = 0
+        for result in in_parts(self._part, self._count, self._target):
+            self._take(result.losses)
+            self._part.writer.merge(result.piece)
+            done += result.items
+            if self._on_progress is not None:
+                self._on_progress(done, self._count)
+        return self._part.writer.finish()
+
+    def summary(self) -> LossSummary:
+        return summarise(
+            self._losses, self._reader.header.classes, self._chosen.classes, self._examples
+        )
+
+    def write_card(self, result: ConversionResult) -> None:
+        """Write the loss report, and what a reader needs to undo what had to be renamed."""
+        card = {
+            "source_format": result.source_format,
+            "target_format": result.target_format,
+            "options": result.options,
+            "classes": [entry.name for entry in self._chosen.classes],
+            "losses": msgspec.to_builtins(result.losses),
+            "renamed": self._renamed(),
+        }
+        self._target.write(CARD_NAME, msgspec.json.format(_encoder.encode(card), indent=1) + b"\n")
+        self._target.write(LOSSES_NAME, b"".join(self._lines))
+
+    def _renamed(self) -> dict[str, str]:
+        """Return new name -> the key of the source."""
+        changed = self.names.changed
+        if not changed:
+            return {}
+        return {
+            self.names.of(index, key): key
+            for index, (key, _) in enumerate(self._reader.entries())
+            if index in changed
+        }
+
+    def _take(self, losses: Losses) -> None:
+        self._losses.add(losses)
+        keep_examples(self._examples, losses.entries)
+        self._lines += [_encoder.encode(entry) + b"\n" for entry in losses.entries]
+
+
+@contextmanager
+def _target(output: str | Path | None) -> Iterator[Target]:
+    """Give the place to write to; what was not finished is removed."""
+    if output is None:
+        yield NoTarget()
+        return
+    target = FolderTarget(output)
+    try:
+        yield target
+    except OSError as error:
+        if (full := disk_full(error, str(output))) is not None:
+            raise full from error
+        raise
+    finally:
+        target.close()
+
+
+def _in_order(splits: list[str]) -> list[str]:
+    usual = ("train", "val", "valid", "validation", "test")
+    return sorted(splits, key=lambda split: (usual.index(split) if split in usual else len(usual), split))
+
+
+def _as_told(options: ConvertOptions) -> dict[str, Any]:
+    return {name: value for name, value in dataclasses.asdict(options).items() if name != "workers"}
+
+
+def _lossy(summary: LossSummary, output: str | Path | None) -> LossyConversion:
+    told = ", ".join(f"{code} ({number})" for code, number in list(summary.reasons.items())[:8])
+    return LossyConversion(
+        f"The conversion would lose something: {told}. Nothing was written to {output}.",
+        {"reasons": summary.reasons, "examples": msgspec.to_builtins(summary.examples)},
+        hint="Leave strict out to convert it all the same; the report names every loss.",
+    )

@@ -1,0 +1,73 @@
+"""A short look at a folder: enough to tell its format, whatever its size."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import Counter
+from dataclasses import dataclass, field
+
+from synapse_core.datasets.source import Source, is_image
+
+_MOST_FOLDERS = 200
+_MOST_ENTRIES = 500
+_MOST_DEPTH = 6
+_HEAD_BYTES = 16_384
+
+
+@dataclass
+class Folder:
+    """What was seen of one folder: at most 500 entries of it."""
+
+    folders: list[str]
+    files: list[str]
+    extensions: Counter[str] = field(default_factory=Counter)
+    images: int = 0
+
+
+@dataclass
+class Glance:
+    """What was seen of a source. folders: path -> what is in it, '' the root; nearer ones first."""
+
+    source: Source
+    folders: dict[str, Folder] = field(default_factory=dict)
+
+    def files(self, *extensions: str) -> list[str]:
+        """Return the paths of the files that were seen with these extensions, in lower case with a dot."""
+        if self.source.only is not None:
+            only = self.source.only
+            return [only] if posixpath.splitext(only)[1].lower() in extensions else []
+        return [
+            f"{path}/{name}" if path else name
+            for path, folder in self.folders.items()
+            for name in folder.files
+            if posixpath.splitext(name)[1].lower() in extensions
+        ]
+
+    def named(self, *names: str) -> list[str]:
+        """Return the paths of the folders whose own name is one of these, whatever their case."""
+        return [path for path in self.folders if path.rpartition("/")[2].lower() in names]
+
+    def head(self, path: str) -> bytes:
+        """Return the first 16 kB of a file."""
+        return self.source.head(path, _HEAD_BYTES)
+
+    @property
+    def images(self) -> int:
+        return sum(folder.images for folder in self.folders.values())
+
+
+def glance(source: Source) -> Glance:
+    """Look through a source, breadth first, up to six folders deep."""
+    seen = Glance(source)
+    waiting = [""]
+    while waiting and len(seen.folders) < _MOST_FOLDERS:
+        path = waiting.pop(0)
+        folders, files = source.names(path, _MOST_ENTRIES)
+        found = Folder(folders, files)
+        for name in files:
+            found.extensions[posixpath.splitext(name)[1].lower()] += 1
+            found.images += is_image(name)
+        seen.folders[path] = found
+        if path.count("/") + bool(path) < _MOST_DEPTH:
+            waiting += [f"{path}/{name}" if path else name for name in folders if not name.startswith(".")]
+    return seen

@@ -1,0 +1,80 @@
+"""What an image is called in the target: as in the source, unless two names would fall on one file there."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from synapse_core.datasets.format import Format
+from synapse_core.datasets.source import inside
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_MOST_NAME_BYTES = 200
+
+
+class Names:
+    """The names of all items of a conversion. changed: index -> name, where it is not the source's."""
+
+    def __init__(self, entries: Iterable[tuple[str, str | None]], target: Format) -> None:
+        """entries: (key, split) of each item, the split as it will be in the target."""
+        self.changed: dict[int, str] = {}
+        taken: set[tuple[str | None, str]] = set()
+        for index, (key, split) in enumerate(entries):
+            wanted = safe_name(key)
+            if target.is_flat:
+                wanted = wanted.rpartition("/")[2]
+            name = wanted
+            mark = split if target.has_splits else None
+            number = 0
+            while (mark, folded := _folded(name, target)) in taken:
+                number += 1
+                name = _numbered(wanted, key, number)
+            taken.add((mark, folded))
+            if name != key:
+                self.changed[index] = name
+
+    def of(self, index: int, key: str) -> str:
+        """Return the name of an item; a key that was only known in part before keeps its own extension."""
+        if index not in self.changed:
+            return safe_name(key)
+        name = self.changed[index]
+        return posixpath.splitext(name)[0] + posixpath.splitext(key)[1]
+
+
+def safe_name(key: str) -> str:
+    """Return a key as a path that stays below the target and that every file system takes."""
+    if key.isascii() and key.isprintable() and len(key) < _MOST_NAME_BYTES and ".." not in key and key[:1] != "/":
+        return key if "\\" not in key and ":" not in key else _plain(key)
+    return _plain(key)
+
+
+def _plain(key: str) -> str:
+    path = inside(key) or key.replace("\\", "/").rpartition("/")[2] or "image"
+    parts = [_shortened(_CONTROL.sub("_", part)) for part in path.split("/") if part not in ("", ".", "..")]
+    return "/".join(parts) or "image"
+
+
+def _shortened(part: str) -> str:
+    if len(os_bytes := part.encode("utf-8", "replace")) <= _MOST_NAME_BYTES:
+        return part.encode("utf-8", "replace").decode()
+    stem, extension = posixpath.splitext(part)
+    room = _MOST_NAME_BYTES - len(extension.encode("utf-8", "replace"))
+    return os_bytes[:room].decode("utf-8", "ignore") + extension if stem else os_bytes[:room].decode("utf-8", "ignore")
+
+
+def _folded(name: str, target: Format) -> str:
+    """Return what two names have in common where they would fall on one file, on any file system."""
+    if target.is_by_stem:
+        name = posixpath.splitext(name)[0]
+    return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
+
+
+def _numbered(wanted: str, key: str, number: int) -> str:
+    """Return another name: with the folders of its key first, then with a number."""
+    stem, extension = posixpath.splitext(wanted)
+    folders = safe_name(key).rpartition("/")[0].replace("/", "_")
+    if folders and "/" not in wanted:
+        return f"{folders}_{stem}{extension}" if number == 1 else f"{folders}_{stem}_{number}{extension}"
+    return f"{stem}_{number}{extension}"

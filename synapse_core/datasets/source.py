@@ -1,0 +1,276 @@
+"""Reading below one root, and nowhere else.
+
+Nothing outside the root is read: names that lead out of it ('..', absolute ones) and symbolic links that do are
+refused. A root is a local folder or file, or a URL that fsspec opens.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from synapse_core.errors import InvalidDataset, InvalidRequest, NotFound
+
+IMAGE_EXTENSIONS = frozenset(
+    ".avif .bmp .dng .gif .heic .heif .jp2 .jpeg .jpg .mpo .png .tif .tiff .webp".split()
+)
+# Files that hold a whole dataset may be large; those that hold one item may not.
+MOST_ITEM_BYTES = 64 << 20
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+
+
+class Source(Protocol):
+    """A folder of files; paths are below it, with / between their parts.
+
+    only: the file that was named, where the root was given as a file and not as a folder.
+    """
+
+    root: str
+    only: str | None
+
+    def names(self, folder: str = "", most: int | None = None) -> tuple[list[str], list[str]]:
+        """Return the sub-folders and files of a folder, each sorted; empty lists where there is none.
+
+        most: stop after so many entries, for a look. Links that lead out of the root are left out.
+        """
+        ...
+
+    def read(self, path: str, most_bytes: int = MOST_ITEM_BYTES) -> bytes:
+        """Return what a file holds. Raises NotFound, and InvalidDataset where it is longer than most_bytes."""
+        ...
+
+    def has(self, path: str) -> bool:
+        """Return True where there is such a file inside the root."""
+        ...
+
+    def head(self, path: str, size: int) -> bytes:
+        """Return the first bytes of a file. Raises NotFound."""
+        ...
+
+    def local(self, path: str) -> Any:
+        """A context that gives the file's local path, of a copy where the source is remote."""
+        ...
+
+    def path(self, path: str) -> str:
+        """Return what outsiders call the file: a local path or a URL."""
+        ...
+
+
+def open_source(where: str | Path) -> Source:
+    """Return the source at a path or URL. Raises NotFound where there is nothing."""
+    if isinstance(where, str) and _URL.match(where):
+        return RemoteSource(where)
+    path = Path(where).expanduser()
+    if not path.exists():
+        raise NotFound(
+            f"There is nothing at {where}.",
+            hint="Give the path of a dataset's folder or of its annotation file.",
+        )
+    if path.is_file():
+        return LocalSource(path.parent, path.name)
+    return LocalSource(path, None)
+
+
+def inside(path: str) -> str | None:
+    """Return a path below the root in its plain form, None where it leads out of it or is not one."""
+    path = path.replace("\\", "/")
+    if not path or path.startswith("/") or "\0" in path or re.match("[A-Za-z]:", path):
+        return None
+    plain = posixpath.normpath(path)
+    return None if plain == ".." or plain.startswith("../") else plain
+
+
+def walk(source: Source, folder: str = "") -> Iterator[str]:
+    """Yield the paths of all files below a folder, a folder's own first, sorted."""
+    folders, files = source.names(folder)
+    prefix = f"{folder}/" if folder else ""
+    for name in files:
+        yield prefix + name
+    for name in folders:
+        yield from walk(source, prefix + name)
+
+
+def is_image(name: str) -> bool:
+    return posixpath.splitext(name)[1].lower() in IMAGE_EXTENSIONS
+
+
+class LocalSource:
+    """A local folder."""
+
+    def __init__(self, root: Path, only: str | None) -> None:
+        self.root = os.path.realpath(root)
+        self.only = only
+        # Folders that were looked at: whether they really lie inside the root.
+        self._folders: dict[str, bool] = {"": True}
+
+    def names(self, folder: str = "", most: int | None = None) -> tuple[list[str], list[str]]:
+        folders: list[str] = []
+        files: list[str] = []
+        if not self._is_safe_folder(folder):
+            return folders, files
+        try:
+            with os.scandir(self.path(folder)) as entries:
+                for entry in entries:
+                    if entry.is_symlink() and not self._is_inside(entry.path):
+                        continue
+                    (folders if entry.is_dir() else files).append(entry.name)
+                    if most is not None and len(folders) + len(files) >= most:
+                        break
+        except (FileNotFoundError, NotADirectoryError):
+            return [], []
+        except PermissionError as error:
+            raise InvalidDataset(f"{error.filename} cannot be read: {error.strerror}.") from error
+        return sorted(folders), sorted(files)
+
+    def read(self, path: str, most_bytes: int = MOST_ITEM_BYTES) -> bytes:
+        descriptor = self._open(path)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size > most_bytes:
+                raise InvalidDataset(
+                    f"{path} is {size:,} bytes long; such a file may have {most_bytes:,}.",
+                    hint="Is it the right file?",
+                )
+            data = os.read(descriptor, size + 1)
+            while len(data) < size and (more := os.read(descriptor, size - len(data))):
+                data += more
+            return data
+        finally:
+            os.close(descriptor)
+
+    def has(self, path: str) -> bool:
+        folder, _, _ = path.rpartition("/")
+        if not self._is_safe_folder(folder):
+            return False
+        full = self.path(path)
+        try:
+            mode = os.lstat(full).st_mode
+        except (OSError, ValueError):
+            return False
+        if stat.S_ISLNK(mode):
+            return self._is_inside(full) and Path(full).is_file()
+        return stat.S_ISREG(mode)
+
+    def head(self, path: str, size: int) -> bytes:
+        descriptor = self._open(path)
+        try:
+            return os.read(descriptor, size)
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def local(self, path: str) -> Iterator[str]:
+        os.close(self._open(path))
+        yield self.path(path)
+
+    def path(self, path: str) -> str:
+        return f"{self.root}/{path}" if path else self.root
+
+    def _open(self, path: str) -> int:
+        """Open a file that lies inside the root for reading."""
+        folder, _, _ = path.rpartition("/")
+        full = self.path(path)
+        if inside(path) is None or not self._is_safe_folder(folder):
+            raise NotFound(f"{path} does not lie in {self.root}.")
+        try:
+            return os.open(full, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise NotFound(f"There is no file {path} in {self.root}.") from error
+        except OSError as error:
+            # A link is followed only once it is known to stay inside.
+            if not Path(full).is_symlink() or not self._is_inside(full):
+                raise NotFound(f"{path} cannot be read: {error.strerror}.") from error
+        try:
+            return os.open(full, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise NotFound(f"{path} cannot be read: {error.strerror}.") from error
+
+    def _is_safe_folder(self, folder: str) -> bool:
+        known = self._folders.get(folder)
+        if known is None:
+            known = inside(folder) is not None and self._is_inside(self.path(folder))
+            self._folders[folder] = known
+        return known
+
+    def _is_inside(self, full: str) -> bool:
+        real = os.path.realpath(full)
+        return real == self.root or real.startswith(f"{self.root}/")
+
+
+class RemoteSource:
+    """A folder, or a file, that fsspec opens."""
+
+    def __init__(self, url: str) -> None:
+        import fsspec  # only where a dataset is remote: it takes 60 ms
+
+        try:
+            self._files, root = fsspec.core.url_to_fs(url)
+            kind = self._files.info(root)["type"]
+        except (ImportError, ValueError) as error:
+            raise InvalidRequest(f"{url} cannot be opened: {error}.") from error
+        except FileNotFoundError as error:
+            raise NotFound(f"There is nothing at {url}.") from error
+        self.only: str | None = None
+        self.root = url.rstrip("/")
+        self._root = root.rstrip("/")
+        if kind == "file":
+            self.root, _, self.only = self.root.rpartition("/")
+            self._root = self._root.rpartition("/")[0]
+
+    def names(self, folder: str = "", most: int | None = None) -> tuple[list[str], list[str]]:
+        try:
+            entries = self._files.ls(self._at(folder), detail=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return [], []
+        named = [(entry["name"].rstrip("/").rpartition("/")[2], entry["type"]) for entry in entries]
+        return (
+            sorted(name for name, kind in named if kind == "directory" and name)[:most],
+            sorted(name for name, kind in named if kind != "directory" and name)[:most],
+        )
+
+    def read(self, path: str, most_bytes: int = MOST_ITEM_BYTES) -> bytes:
+        try:
+            data: bytes = self._files.cat_file(self._at(path))
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise NotFound(f"There is no file {path} in {self.root}.") from error
+        if len(data) > most_bytes:
+            raise InvalidDataset(f"{path} is {len(data):,} bytes long; such a file may have {most_bytes:,}.")
+        return data
+
+    def has(self, path: str) -> bool:
+        return inside(path) is not None and bool(self._files.isfile(self._at(path)))
+
+    def head(self, path: str, size: int) -> bytes:
+        try:
+            data: bytes = self._files.cat_file(self._at(path), start=0, end=size)
+        except FileNotFoundError as error:
+            raise NotFound(f"There is no file {path} in {self.root}.") from error
+        return data
+
+    @contextmanager
+    def local(self, path: str) -> Iterator[str]:
+        with tempfile.TemporaryDirectory(prefix="synapse-dataset-") as folder:
+            copy = f"{folder}/{path.rpartition('/')[2]}"
+            try:
+                self._files.get_file(self._at(path), copy)
+            except FileNotFoundError as error:
+                raise NotFound(f"There is no file {path} in {self.root}.") from error
+            yield copy
+
+    def path(self, path: str) -> str:
+        return f"{self.root}/{path}" if path else self.root
+
+    def _at(self, path: str) -> str:
+        if not path:
+            return self._root or "/"
+        plain = inside(path)
+        if plain is None:
+            raise NotFound(f"{path} does not lie in {self.root}.")
+        return f"{self._root}/{plain}"

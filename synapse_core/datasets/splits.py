@@ -1,0 +1,21 @@
+"""To which split an item goes."""
+
+from __future__ import annotations
+
+import hashlib
+
+from synapse_core.datasets.options import Splits
+
+_TRAIN_PERCENT, _VAL_PERCENT = 80, 10
+
+
+def split_of(key: str, split: str | None, choice: Splits) -> str | None:
+    """Return the split of an item: the source's, none, or one that follows from its key alone."""
+    if choice == "keep":
+        return split
+    if choice == "none":
+        return None
+    percent = int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:8]) % 100
+    if percent < _TRAIN_PERCENT:
+        return "train"
+    return "val" if percent < _TRAIN_PERCENT + _VAL_PERCENT else "test"

@@ -1,0 +1,154 @@
+"""Writing a whole folder, or nothing.
+
+What is written goes into a hidden folder beside the place that was asked for, which gets its name at the end, in
+one step. A conversion that is killed leaves such a folder; the next one to the same place removes it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import glob
+import os
+import secrets
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from synapse_core.datasets.source import Source
+from synapse_core.errors import Conflict, DiskFull, InvalidRequest
+
+
+class Target(Protocol):
+    """Where a writer puts its files; paths are below the output, with / between their parts."""
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a file that is not there yet."""
+        ...
+
+    def place(self, source: Source, image: str, path: str, *, is_linked: bool) -> None:
+        """Put an image of the source at `path`: by a hard link, or a copy."""
+        ...
+
+
+class FolderTarget:
+    """A local folder that appears, complete, with `finish`."""
+
+    def __init__(self, output: str | Path) -> None:
+        """Raises Conflict where something stands at `output`."""
+        self.output = Path(os.path.abspath(Path(output).expanduser()))
+        if os.path.lexists(self.output) and not _is_empty_folder(self.output):
+            raise Conflict(
+                f"{self.output} is there already; a conversion never writes over anything.",
+                hint="Give another output, or remove it first.",
+            )
+        self.output.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(self.output)
+        self.work = str(self.output.parent / f".{self.output.name}.{secrets.token_hex(4)}.partial")
+        os.mkdir(self.work)
+        # Held while this process, or a child of it, lives: whoever can take it knows that the folder is abandoned.
+        self._lock = os.open(self.work, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._folders: set[str] = {""}
+
+    def write(self, path: str, data: bytes) -> None:
+        self._make_folder(path)
+        descriptor = os.open(f"{self.work}/{path}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            written = os.write(descriptor, data)
+            while written < len(data):
+                written += os.write(descriptor, memoryview(data)[written:])
+        finally:
+            os.close(descriptor)
+
+    def place(self, source: Source, image: str, path: str, *, is_linked: bool) -> None:
+        self._make_folder(path)
+        there = f"{self.work}/{path}"
+        with source.local(image) as file:
+            if is_linked:
+                with suppress(OSError):  # another disk, or a file system without hard links
+                    os.link(os.path.realpath(file), there)
+                    return
+            shutil.copyfile(file, there)
+
+    def finish(self) -> None:
+        """Give the folder its name. Raises Conflict where another one came first."""
+        try:
+            os.rename(self.work, self.output)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                raise
+            raise Conflict(f"{self.output} came into being meanwhile.", hint="Give another output.") from error
+
+    def close(self) -> None:
+        """Remove what was written where it was not finished."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        os.close(self._lock)
+
+    def _make_folder(self, path: str) -> None:
+        folder = path.rpartition("/")[0]
+        if folder not in self._folders:
+            os.makedirs(f"{self.work}/{folder}", exist_ok=True)
+            self._folders.add(folder)
+
+
+class NoTarget:
+    """For a dry run: takes everything and keeps nothing."""
+
+    def write(self, path: str, data: bytes) -> None: ...
+
+    def place(self, source: Source, image: str, path: str, *, is_linked: bool) -> None: ...
+
+
+class HeldTarget:
+    """Holds the files of one part, for somebody else to write: see `files`."""
+
+    def __init__(self) -> None:
+        self.files: list[tuple[str, bytes]] = []
+        self.images: list[tuple[str, str, bool]] = []
+
+    def write(self, path: str, data: bytes) -> None:
+        self.files.append((path, data))
+
+    def place(self, source: Source, image: str, path: str, *, is_linked: bool) -> None:
+        self.images.append((image, path, is_linked))
+
+
+def refuse_inside(source: Source, output: str | Path) -> None:
+    """Raise InvalidRequest where the output would lie in the source's folder."""
+    root = Path(source.root)
+    there = Path(os.path.realpath(Path(output).expanduser()))
+    if source.only is None and there.is_relative_to(root):
+        raise InvalidRequest(
+            f"The output {output} lies in the dataset that is read, {source.root}.",
+            hint="Give an output beside the dataset.",
+        )
+
+
+def disk_full(error: OSError, output: str) -> DiskFull | None:
+    """Return the error to raise where a disk had no room, None for any other."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(output, error.strerror)
+    return None
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink() and not any(path.iterdir())
+
+
+def _remove_abandoned(output: Path) -> None:
+    """Remove what a killed conversion to the same place has left."""
+    for left in output.parent.glob(f".{glob.escape(output.name)}.????????.partial"):
+        try:
+            descriptor = os.open(left, os.O_RDONLY)
+        except OSError:
+            continue  # gone, or not ours
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue  # somebody is writing it
+        else:
+            shutil.rmtree(left, ignore_errors=True)
+        finally:
+            os.close(descriptor)
