@@ -1,12 +1,13 @@
 """The size of an image from the first bytes of its file, without decoding it.
 
-JPEG, PNG, GIF, BMP, WebP and TIFF are read here; what else Pillow opens is left to it. No message names the file:
-the caller knows what its user calls it.
+JPEG, PNG, GIF, BMP, WebP and TIFF are read here; what else Pillow opens is left to it. No message names the
+file: the caller knows what its user calls it.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from struct import unpack_from
@@ -52,12 +53,14 @@ def read_image_size(path: str | Path) -> ImageSize:
         head = os.read(descriptor, _FIRST_BYTES)
         found = image_size(head)
         if found is None and len(head) == _FIRST_BYTES:
-            # Thumbnails and colour profiles come first, TIFF's directory may come last: see the whole file, of
-            # which only the pages that are looked at are read.
+            # Thumbnails and colour profiles come first, TIFF's directory may come last: see the whole file,
+            # of which only the pages that are looked at are read.
             with mmap(descriptor, 0, access=ACCESS_READ) as whole:
                 found = image_size(whole)
     finally:
         os.close(descriptor)
+    if found is None and _parser_of(head):
+        raise InvalidImage("The image was cut off: its file ends before it tells its size.")
     if found is None and not head:
         raise InvalidImage("The file is empty.")
     return found or _pillow_size(path)
@@ -69,22 +72,26 @@ def image_size(data: _Bytes) -> ImageSize | None:
     None where it takes more bytes to tell, or another format than those of this module.
     Raises InvalidImage where no bytes that follow can make an image of it.
     """
-    found: ImageSize | None = None
-    if data[:2] == b"\xff\xd8":
-        found = _jpeg(data)
-    elif data[:8] == b"\x89PNG\r\n\x1a\n":
-        found = _png(data)
-    elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        found = _webp(data)
-    elif data[:6] in (b"GIF87a", b"GIF89a"):
-        found = ImageSize(*unpack_from("<HH", data, 6)) if len(data) >= 10 else None
-    elif data[:2] == b"BM":
-        found = _bmp(data)
-    elif data[:4] in (b"II*\0", b"MM\0*"):
-        found = _tiff(data)
+    parser = _parser_of(data)
+    found = parser(data) if parser else None
     if found is not None and (found.width < 1 or found.height < 1):
         raise InvalidImage(f"The image states a size of {found.width} x {found.height} pixels.")
     return found
+
+
+def _parser_of(data: _Bytes) -> Callable[[_Bytes], ImageSize | None] | None:
+    """Return what reads the format that the data begin as, None where it is another one."""
+    if data[:2] == b"\xff\xd8":
+        return _jpeg
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return _png
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return _webp
+    if data[:6] in (b"GIF87a", b"GIF89a"):
+        return _gif
+    if data[:2] == b"BM":
+        return _bmp
+    return _tiff if data[:4] in (b"II*\0", b"MM\0*") else None
 
 
 def _jpeg(data: _Bytes) -> ImageSize | None:
@@ -162,10 +169,16 @@ def _webp_orientation(data: _Bytes) -> int | None:
     at, (size,) = 12, unpack_from("<I", data, 4)
     while at + 8 <= len(data):
         (length,) = unpack_from("<I", data, at + 4)
-        if data[at : at + 4] == b"EXIF" and at + 8 + length <= len(data):
+        if data[at : at + 4] == b"EXIF":
+            if at + 8 + length > len(data):
+                return None
             return _exif_orientation(data[at + 8 : at + 8 + length].removeprefix(b"Exif\0\0"))
         at += 8 + length + length % 2
     return 1 if at >= size + 8 else None
+
+
+def _gif(data: _Bytes) -> ImageSize | None:
+    return ImageSize(*unpack_from("<HH", data, 6)) if len(data) >= 10 else None
 
 
 def _bmp(data: _Bytes) -> ImageSize | None:
@@ -191,7 +204,10 @@ def _exif_orientation(data: bytes) -> int:
     """Return the orientation that EXIF data state, which are built as a TIFF is; 1 where they are broken."""
     if data[:4] not in (b"II*\0", b"MM\0*"):
         return 1
-    return _valid((_tags(data) or {}).get(_ORIENTATION, 1))
+    try:
+        return _valid((_tags(data) or {}).get(_ORIENTATION, 1))
+    except InvalidImage:
+        return 1  # the image is whole all the same, and viewers show it as it is stored
 
 
 def _valid(orientation: int) -> int:
@@ -199,7 +215,7 @@ def _valid(orientation: int) -> int:
 
 
 def _tags(data: _Bytes) -> dict[int, int] | None:
-    """Return the whole numbers of a TIFF's first directory by their tags; None where it ends beyond the data."""
+    """Return the whole numbers of a TIFF's first directory by tag; None where it ends beyond the data."""
     if len(data) < 8:
         return None
     order = "<" if data[:1] == b"I" else ">"
@@ -220,7 +236,7 @@ def _tags(data: _Bytes) -> dict[int, int] | None:
 
 
 def _pillow_size(path: str | Path) -> ImageSize:
-    """Return what Pillow says of a file of another format, or of one that ended too early."""
+    """Return what Pillow says of a file of another format."""
     # 60 ms, for formats that few datasets have.
     from PIL import Image
 
@@ -229,5 +245,5 @@ def _pillow_size(path: str | Path) -> ImageSize:
             return ImageSize(*image.size, _valid(image.getexif().get(_ORIENTATION, 1)))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InvalidImage(
-            f"It is no complete JPEG, PNG, GIF, BMP, WebP or TIFF, nor does Pillow read it: {error}"
+            f"It is no JPEG, PNG, GIF, BMP, WebP or TIFF, and Pillow does not read it either: {error}"
         ) from error

@@ -1,8 +1,10 @@
 """Masks as run lengths: COCO's two forms, DM's two forms and pixels, each to and from `counts`.
 
-`counts` are the lengths of runs down the columns, from the top left pixel on, background and object in turn and
-background first (0 where the first pixel is the object's): COCO's uncompressed form. What is returned here
-has no other run of length 0; what is given may have some. Polygons are in masks.py.
+`counts` are the lengths of runs down the columns, from the top left pixel on, background and object in
+turn and background first (0 where the first pixel is the object's): COCO's uncompressed form. What is
+returned here has no other run of length 0; what is given may have some. Polygons are in masks.py.
+
+numpy is imported by the functions that need it: most conversions carry masks along as they are, or as text.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ _MOST_BITS = 35
 
 
 class InvalidMask(ValueError):
-    """A mask that contradicts itself or the size of its image; the message says what was given and what is true."""
+    """A mask that contradicts itself or the size of its image; the message says what is true of it."""
 
 
 def check_counts(counts: Sequence[int], height: int, width: int) -> None:
@@ -49,8 +51,9 @@ def check_counts(counts: Sequence[int], height: int, width: int) -> None:
 def text_to_counts(text: str | bytes, height: int, width: int) -> list[int]:
     """Return the counts that COCO's compressed text stands for.
 
-    Five bits a character, the lowest first, after subtracting 48; 32 says that the number goes on, and 16 in its
-    last character that it is negative. From the fourth number on, each is a difference to the last but one.
+    Five bits a character, the lowest first, after subtracting 48; 32 says that the number goes on, and 16
+    in its last character that it is negative. From the fourth number on, each is a difference to the last
+    but one.
     Source: `rleToString` of the COCO API.
     Raises InvalidMask where the text has other characters, ends within a number, or is not of this size.
     """
@@ -64,7 +67,9 @@ def text_to_counts(text: str | bytes, height: int, width: int) -> list[int]:
     number = shift = 0
     for byte in data:
         if not 48 <= byte < 112:
-            raise InvalidMask(f"The counts of a mask hold {chr(byte)!r}; their characters go from '0' to 'o'.")
+            raise InvalidMask(
+                f"The counts of a mask hold {chr(byte)!r}; their characters go from '0' to 'o'."
+            )
         number |= (byte - 48 & 31) << shift
         shift += 5
         if byte - 48 & 32:
@@ -123,7 +128,7 @@ def row_runs_to_counts(runs: Sequence[Sequence[int]], height: int, width: int) -
     """
     pixels = _pixels(height, width)
     pairs = _integers(runs, "The runs of a mask are [start, length] pairs of whole numbers", 2)
-    for start, length in pairs[(pairs < 0).any(axis=1) | (pairs.sum(axis=1) > pixels)][:1].tolist():
+    for start, length in pairs[(pairs < 0).any(axis=1) | (pairs[:, 1] > pixels - pairs[:, 0])][:1].tolist():
         raise InvalidMask(
             f"The run [{start}, {length}] of a mask leaves its image: {height} x {width} (height x width) "
             f"has pixels 0 to {pixels - 1}."
@@ -136,8 +141,7 @@ def counts_to_row_runs(counts: Sequence[int], height: int, width: int) -> list[l
 
     Raises InvalidMask where the counts are not of this size.
     """
-    # 80 ms, which whoever carries masks along as they are does not have to wait for.
-    import numpy as np
+    import numpy as np  # costs 80 ms
 
     starts, stops = _turned(_runs(counts, height, width), height, width)
     pairs: list[list[int]] = np.stack((starts, stops - starts), axis=1).tolist()
@@ -153,8 +157,8 @@ def row_indices_to_counts(indices: Sequence[int], height: int, width: int) -> li
     at = _integers(indices, "The pixels of a mask are whole numbers", 1)[:, 0]
     for outside in at[(at < 0) | (at >= pixels)][:1].tolist():
         raise InvalidMask(
-            f"Pixel {outside} of a mask lies outside its image: {height} x {width} (height x width) has pixels "
-            f"0 to {pixels - 1}."
+            f"Pixel {outside} of a mask lies outside its image: {height} x {width} (height x width) "
+            f"has pixels 0 to {pixels - 1}."
         )
     return _counts(_turned(_merged(at, at + 1), width, height), pixels)
 
@@ -164,8 +168,7 @@ def counts_to_row_indices(counts: Sequence[int], height: int, width: int) -> lis
 
     Raises InvalidMask where the counts are not of this size.
     """
-    # 80 ms, which whoever carries masks along as they are does not have to wait for.
-    import numpy as np
+    import numpy as np  # costs 80 ms
 
     starts, stops = _turned(_runs(counts, height, width), height, width)
     lengths = stops - starts
@@ -188,8 +191,7 @@ def counts_to_mask(counts: Sequence[int], height: int, width: int) -> NDArray[np
 
     Raises InvalidMask where the counts are not of this size.
     """
-    # 80 ms, which whoever carries masks along as they are does not have to wait for.
-    import numpy as np
+    import numpy as np  # costs 80 ms
 
     check_counts(counts, height, width)
     is_object = np.arange(len(counts)) % 2 == 1
@@ -206,9 +208,8 @@ def _pixels(height: int, width: int) -> int:
 
 
 def _integers(values: Any, expected: str, columns: int) -> NDArray[np.int64]:
-    """Return values as an array of shape (n, columns). Raises InvalidMask, which begins with what is expected."""
-    # 80 ms, which whoever carries masks along as they are does not have to wait for.
-    import numpy as np
+    """Return values as an array of shape (n, columns). Raises InvalidMask, which tells what is expected."""
+    import numpy as np  # costs 80 ms
 
     if len(values) == 0:
         return np.empty((0, columns), dtype=np.int64)
@@ -225,8 +226,7 @@ def _integers(values: Any, expected: str, columns: int) -> NDArray[np.int64]:
 
 def _merged(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> _Runs:
     """Return runs in order, as few as possible: what overlaps or touches is one, what is empty is gone."""
-    # 80 ms, which whoever carries masks along as they are does not have to wait for.
-    import numpy as np
+    import numpy as np  # costs 80 ms
 
     is_any = stops > starts
     starts, stops = starts[is_any], stops[is_any]
@@ -240,8 +240,7 @@ def _merged(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> _Runs:
 
 def _runs(counts: Sequence[int], height: int, width: int) -> _Runs:
     """Return the object's runs down the columns."""
-    # 80 ms, which whoever carries masks along as they are does not have to wait for.
-    import numpy as np
+    import numpy as np  # costs 80 ms
 
     check_counts(counts, height, width)
     ends = np.cumsum(np.asarray(counts, dtype=np.int64))
@@ -251,8 +250,7 @@ def _runs(counts: Sequence[int], height: int, width: int) -> _Runs:
 
 def _counts(runs: _Runs, pixels: int) -> list[int]:
     """Return runs down the columns as counts."""
-    # 80 ms, which whoever carries masks along as they are does not have to wait for.
-    import numpy as np
+    import numpy as np  # costs 80 ms
 
     edges = np.stack(runs, axis=1).ravel()
     counts: list[int] = np.diff(edges, prepend=0, append=pixels).tolist()
@@ -265,8 +263,7 @@ def _turned(runs: _Runs, length: int, other_length: int) -> _Runs:
 
     Only the part of the image that the runs reach is unfolded: objects are small and images are large.
     """
-    # 80 ms, which whoever carries masks along as they are does not have to wait for.
-    import numpy as np
+    import numpy as np  # costs 80 ms
 
     starts, stops = runs
     if not len(starts):
@@ -285,8 +282,7 @@ def _line_runs(lines: NDArray[np.bool_], first: int, offset: int, length: int) -
 
     first: the line of the image that is the first here. offset: where in its line the window begins.
     """
-    # 80 ms, which whoever carries masks along as they are does not have to wait for.
-    import numpy as np
+    import numpy as np  # costs 80 ms
 
     rows, columns = lines.shape
     padded = np.zeros((rows, columns + 2), dtype=bool)
