@@ -32,6 +32,8 @@ class Reader(Protocol):
     header: Header
     # What is wrong with files as a whole, found before any item was read.
     found: Losses
+    # Set by whoever writes the same format again: what only that format knows is read too.
+    wants_extra: bool
 
     def entries(self) -> Iterator[tuple[str, str | None]]:
         """Yield what is known of each item before it is read: (key, split)."""
@@ -98,7 +100,8 @@ class Format:
     are told as left out.
 
     is_by_stem: two images that differ in their extension alone cannot both be in it. is_flat: its images lie in
-    one folder a split. has_splits: an item's split is kept. clips: its readers refuse what leaves the image.
+    one folder a split. has_splits: an item's split is kept. has_split_folders: images of different splits lie in
+    different folders, so that a name may be in each. clips: its readers refuse what leaves the image.
     has_crowds: it marks crowds.
     """
 
@@ -111,6 +114,7 @@ class Format:
     is_by_stem: bool = False
     is_flat: bool = False
     has_splits: bool = True
+    has_split_folders: bool = True
     clips: bool = False
     has_crowds: bool = False
     note: str = ""

@@ -26,7 +26,7 @@ class Names:
             if target.is_flat:
                 wanted = wanted.rpartition("/")[2]
             name = wanted
-            mark = split if target.has_splits else None
+            mark = split if target.has_splits and target.has_split_folders else None
             number = 0
             while (mark, folded := _folded(name, target)) in taken:
                 number += 1

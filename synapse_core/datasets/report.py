@@ -32,11 +32,13 @@ CODES: dict[str, str] = {
     "BOX_TO_POLYGON": "a box became the four corners of a polygon",
     "CLASS_NOT_CHOSEN": "the class is not among those that were asked for",
     "CLIPPED": "what left the image was cut off",
+    "CORNERS_SWAPPED": "the corners of a box stood in another order",
     "CROWD_DROPPED": "a crowd was left out, as asked or because the target has none",
     "CROWD_MARK_DROPPED": "a crowd became a plain object",
     "DUPLICATE": "the same annotation stands there twice",
     "DUPLICATE_ID": "the id is taken; the annotation has a new one",
     "EXIF_ORIENTATION": "the image is turned by its EXIF mark; the stored size differs from the shown one",
+    "FILE_LEFT_OUT": "the file is about the same images in another way; give its path to read it",
     "HOLE_BRIDGED": "a hole is joined to its ring by a line without width",
     "IMAGE_DROPPED": "the item has no annotation that the target could hold",
     "IMAGE_MISSING": "the image file is not there",
@@ -66,7 +68,16 @@ CODES: dict[str, str] = {
     "ZERO_AREA": "the annotation has no area",
 }
 # What is told, but takes nothing away.
-HARMLESS = frozenset({"BOX_TO_POLYGON", "DUPLICATE_ID", "EXIF_ORIENTATION", "IMAGE_MISSING", "NAME_COLLISION"})
+HARMLESS = frozenset(
+    {
+        "BOX_TO_POLYGON",
+        "CORNERS_SWAPPED",
+        "DUPLICATE_ID",
+        "EXIF_ORIENTATION",
+        "IMAGE_MISSING",
+        "NAME_COLLISION",
+    }
+)
 
 
 class Loss(msgspec.Struct, omit_defaults=True):
@@ -80,7 +91,7 @@ class Loss(msgspec.Struct, omit_defaults=True):
     item: str
     kind: str = ""
     outcome: str = ""
-    annotation: str | None = None
+    annotation: int | str | None = None
     where: str = ""
     field: str = ""
     before: Any = None
@@ -109,7 +120,7 @@ class Losses:
         outcome: Outcome,
         *,
         count: bool = True,
-        annotation: str | None = None,
+        annotation: int | str | None = None,
         where: str = "",
         field: str = "",
         before: Any = None,
