@@ -13,14 +13,14 @@ from typing import Any
 import msgspec
 
 from synapse_core.datasets.classes import ClassChoice
-from synapse_core.datasets.detection import Detection, detect
+from synapse_core.datasets.detection import detect
 from synapse_core.datasets.format import Format, Reader, WriterSetup
 from synapse_core.datasets.formats import find_format
 from synapse_core.datasets.naming import Names
 from synapse_core.datasets.options import ConvertOptions, make_options
 from synapse_core.datasets.parts import Part, in_parts
 from synapse_core.datasets.report import Loss, Losses, LossSummary, keep_examples, summarise
-from synapse_core.datasets.source import Source, open_source
+from synapse_core.datasets.source import open_source
 from synapse_core.datasets.splits import split_of
 from synapse_core.datasets.target import FolderTarget, NoTarget, Target, disk_full, refuse_inside
 from synapse_core.errors import InvalidRequest, LossyConversion, UnknownFormat
@@ -85,6 +85,7 @@ def convert(
             raise InvalidRequest("There is no output to write to.", hint="Give output, or dry_run.")
         refuse_inside(opened, output)
     reader = detection.format.read(opened, choices)
+    reader.wants_extra = detection.format is target_format
     with _target(None if dry_run else output) as target:
         conversion = _Conversion(reader, target_format, target, choices, on_progress)
         config = conversion.run()
@@ -166,9 +167,7 @@ class _Conversion:
         return self._part.writer.finish()
 
     def summary(self) -> LossSummary:
-        return summarise(
-            self._losses, self._reader.header.classes, self._chosen.classes, self._examples
-        )
+        return summarise(self._losses, self._reader.header.classes, self._chosen.classes, self._examples)
 
     def write_card(self, result: ConversionResult) -> None:
         """Write the loss report, and what a reader needs to undo what had to be renamed."""

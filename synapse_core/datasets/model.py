@@ -13,7 +13,17 @@ import msgspec
 
 # What annotations are counted by. `box` to `polyline` have a place in the image; the others have none.
 Kind: TypeAlias = Literal[
-    "box", "rotated_box", "polygon", "mask", "keypoints", "polyline", "tag", "caption", "group", "relation", "other"
+    "box",
+    "rotated_box",
+    "polygon",
+    "mask",
+    "keypoints",
+    "polyline",
+    "tag",
+    "caption",
+    "group",
+    "relation",
+    "other",
 ]
 KINDS: tuple[Kind, ...] = (
     "box",
@@ -115,7 +125,7 @@ class Annotation(msgspec.Struct, gc=False):
     angle: radians, clockwise, by which `box` is turned about its centre.
     shape: what is drawn where it is more than the box. points: [x, y, v, …] with v 0 not labelled, 1 hidden,
     2 visible, in the order of the class's keypoints.
-    id: the source's own id as text, unique within the item where the source keeps them so.
+    id: the source's own, unique within the item where the source keeps them so.
     """
 
     label: int
@@ -123,7 +133,7 @@ class Annotation(msgspec.Struct, gc=False):
     shape: Shape | None = None
     points: list[float] | None = None
     angle: float = 0.0
-    id: str | None = None
+    id: int | str | None = None
     is_crowd: bool = False
     score: float | None = None
     area: float | None = None
@@ -138,6 +148,7 @@ class Item(msgspec.Struct):
     key: the image's path in the dataset, with / between its parts, unique there; it names the item everywhere.
     width, height: pixels as the annotations count them; None where nobody knows. image: path of its file below
     the source's root, None where there is none. where: file and line from which it was read. media: the kind.
+    id: the source's own.
     """
 
     key: str
@@ -148,6 +159,7 @@ class Item(msgspec.Struct):
     image: str | None = None
     where: str = ""
     media: str = "image"
+    id: int | str | None = None
     extra: dict[str, Any] | None = None
 
 

@@ -40,6 +40,7 @@ CODES: dict[str, str] = {
     "EXIF_ORIENTATION": "the image is turned by its EXIF mark; the stored size differs from the shown one",
     "FILE_LEFT_OUT": "the file is about the same images in another way; give its path to read it",
     "HOLE_BRIDGED": "a hole is joined to its ring by a line without width",
+    "HOLE_DROPPED": "a hole was filled",
     "IMAGE_DROPPED": "the item has no annotation that the target could hold",
     "IMAGE_MISSING": "the image file is not there",
     "KEYPOINT_PROFILE": "the points do not fit the target's list of points",
@@ -131,9 +132,7 @@ class Losses:
         self.codes[code] += 1
         if count:
             self.counts[kind, outcome] += 1
-        self.entries.append(
-            Loss(code, item, kind, outcome, annotation, where, field, before, after, message)
-        )
+        self.entries.append(Loss(code, item, kind, outcome, annotation, where, field, before, after, message))
 
     def tell(
         self,

@@ -27,6 +27,10 @@ class Target(Protocol):
         """Write a file that is not there yet."""
         ...
 
+    def append(self, path: str, data: bytes) -> None:
+        """Add to a file, which is made where it is not there. Only where all parts come together."""
+        ...
+
     def place(self, source: Source, image: str, path: str, *, is_linked: bool) -> None:
         """Put an image of the source at `path`: by a hard link, or a copy."""
         ...
@@ -54,13 +58,20 @@ class FolderTarget:
 
     def write(self, path: str, data: bytes) -> None:
         self._make_folder(path)
-        descriptor = os.open(f"{self.work}/{path}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(
+            f"{self.work}/{path}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644
+        )
         try:
             written = os.write(descriptor, data)
             while written < len(data):
                 written += os.write(descriptor, memoryview(data)[written:])
         finally:
             os.close(descriptor)
+
+    def append(self, path: str, data: bytes) -> None:
+        self._make_folder(path)
+        with open(f"{self.work}/{path}", "ab") as file:
+            file.write(data)
 
     def place(self, source: Source, image: str, path: str, *, is_linked: bool) -> None:
         self._make_folder(path)
@@ -79,7 +90,9 @@ class FolderTarget:
         except OSError as error:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
                 raise
-            raise Conflict(f"{self.output} came into being meanwhile.", hint="Give another output.") from error
+            raise Conflict(
+                f"{self.output} came into being meanwhile.", hint="Give another output."
+            ) from error
 
     def close(self) -> None:
         """Remove what was written where it was not finished."""
@@ -98,6 +111,8 @@ class NoTarget:
 
     def write(self, path: str, data: bytes) -> None: ...
 
+    def append(self, path: str, data: bytes) -> None: ...
+
     def place(self, source: Source, image: str, path: str, *, is_linked: bool) -> None: ...
 
 
@@ -110,6 +125,9 @@ class HeldTarget:
 
     def write(self, path: str, data: bytes) -> None:
         self.files.append((path, data))
+
+    def append(self, path: str, data: bytes) -> None:
+        raise AssertionError(f"{path} is put together where all parts come together.")
 
     def place(self, source: Source, image: str, path: str, *, is_linked: bool) -> None:
         self.images.append((image, path, is_linked))

@@ -40,7 +40,9 @@ _KINDS: dict[str, frozenset[Kind]] = {
 
 def detect(seen: Glance) -> Evidence | None:
     """Tell a YOLO dataset by its description, or by its folders."""
-    config = find_config(seen.source) if seen.source.only is None or seen.files(".yaml", ".yml", ".data") else None
+    config = (
+        find_config(seen.source) if seen.source.only is None or seen.files(".yaml", ".yml", ".data") else None
+    )
     if config is not None and describes_yolo(seen.source.read(config)):
         return Evidence(0.95, (f"{config} names classes and images",))
     if reasons := looks_like_yolo(seen):
@@ -63,6 +65,7 @@ class YoloReader:
 
     def __init__(self, source: Source, options: ConvertOptions) -> None:
         self.source = source
+        self.wants_extra = False
         told = Losses(0, 0)
         self.layout = read_layout(source, told)
         asked = options.task if options.task in _KINDS else None
@@ -74,7 +77,8 @@ class YoloReader:
             tuple(map(str, range(self.layout.keypoints[0]))) if self.layout.keypoints else ()
         )
         classes = [
-            ClassDef(name, number, keypoints=points if self.task == "pose" else ()) for number, name in names.items()
+            ClassDef(name, number, keypoints=points if self.task == "pose" else ())
+            for number, name in names.items()
         ]
         self.header = Header("yolo", classes, _KINDS[self.task], self.layout.splits, self.layout.info)
         self.found = Losses(len(classes), len(classes))
@@ -156,7 +160,9 @@ class YoloReader:
         try:
             numbers = [float(part) for part in parts]
         except ValueError:
-            losses.unreadable("BAD_ROW", item.key, kind, where, "an entry is not a number", before=" ".join(parts))
+            losses.unreadable(
+                "BAD_ROW", item.key, kind, where, "an entry is not a number", before=" ".join(parts)
+            )
             return
         # What is not a number, or has no end, is found by the check that follows for every format.
         label = self._labels.get(str(int(numbers[0]))) if math.isfinite(numbers[0]) else None
@@ -193,7 +199,9 @@ class YoloReader:
         if len(values) in (4, 5):
             if self.task == "obb":
                 return None
-            return Annotation(label, _box(values, width, height), score=values[4] if len(values) == 5 else None)
+            return Annotation(
+                label, _box(values, width, height), score=values[4] if len(values) == 5 else None
+            )
         if len(values) % 2 == 1:
             score = values.pop()
         if len(values) < 6 or (self.task == "obb" and len(values) != 8):
@@ -201,7 +209,10 @@ class YoloReader:
         if self.task == "detect":
             return None
         ring = [value * (height if at % 2 else width) for at, value in enumerate(values)]
-        if self.task == "obb" and (turned := box_of_corners(ring, 0.01 * math.hypot(width, height))) is not None:
+        if (
+            self.task == "obb"
+            and (turned := box_of_corners(ring, 0.01 * math.hypot(width, height))) is not None
+        ):
             box, angle = turned
             if angle:
                 return Annotation(label, box, angle=angle, score=score)

@@ -63,7 +63,9 @@ def find_config(source: Source) -> str | None:
 def describes_yolo(text: bytes) -> bool:
     """Return True for the text of a data.yaml or obj.data."""
     lines = [line.split(b"#")[0] for line in text.splitlines()]
-    keys = {line.replace(b"=", b":").partition(b":")[0].strip() for line in lines if not line.startswith(b" ")}
+    keys = {
+        line.replace(b"=", b":").partition(b":")[0].strip() for line in lines if not line.startswith(b" ")
+    }
     return bool(keys & {b"names", b"nc"}) and bool(keys & {b"train", b"val", b"valid", b"test", b"path"})
 
 
@@ -126,7 +128,8 @@ def looks_like_yolo(seen: Glance) -> list[str]:
 def _from_yaml(source: Source, config: str, layout: Layout, found: Losses) -> dict[str, list[str]]:
     document = read_yaml(source.read(config), as_text=("names",))
     if document.problems:
-        raise InvalidDataset(f"{config} cannot be read as YAML: {document.problems[0]}")
+        problem = document.problems[0]
+        raise InvalidDataset(f"{config}:{problem.line} cannot be read as YAML: {problem.message}")
     data = document.data
     if not isinstance(data, dict):
         raise InvalidDataset(f"{config} is not a mapping of train, val and names.")
@@ -319,5 +322,3 @@ def _tell_orphans(source: Source, layout: Layout, found: Losses) -> None:
                 path = f"{folder}/{name}"
                 if source.read(path).strip():
                     found.tell("ORPHAN_LABEL", path, path, message="there is no image of this name")
-
-

@@ -90,7 +90,9 @@ class YoloWriter:
         # JSON's texts are YAML's, whatever is in them.
         lines += [f"  {index}: {json.dumps(entry.name)}" for index, entry in enumerate(self._header.classes)]
         if self._task == "pose":
-            names = next(entry.keypoints for entry in self._header.classes if len(entry.keypoints) == self._points)
+            names = next(
+                entry.keypoints for entry in self._header.classes if len(entry.keypoints) == self._points
+            )
             lines += [f"kpt_shape: [{self._points}, 3]", f"flip_idx: {_mirrored(names)}"]
             lines += [f"kpt_names: {json.dumps([list(names)])[1:-1]}"]
         self.target.write("data.yaml", ("\n".join(lines) + "\n").encode())
@@ -99,11 +101,17 @@ class YoloWriter:
     def _split_lines(self) -> list[str]:
         splits = {"valid": "val", "validation": "val"}
         there = {splits.get(split, split): split for split in self._header.splits}
-        lines = [f"{split}: images/{there.get(split, split)}" for split in ("train", "val", "test") if split in there]
+        lines = [
+            f"{split}: images/{there.get(split, split)}"
+            for split in ("train", "val", "test")
+            if split in there
+        ]
         lines = lines or ["train: images/train"]
         if "val" not in there:
             lines.append("# There is no val in the source; splits=hash makes one.")
-        others = [split for split in self._header.splits if splits.get(split, split) not in ("train", "val", "test")]
+        others = [
+            split for split in self._header.splits if splits.get(split, split) not in ("train", "val", "test")
+        ]
         return lines + [f"{split}: images/{split}" for split in others]
 
     def _rows(self, item: Item, width: float, height: float, losses: Losses) -> list[str]:
@@ -223,7 +231,8 @@ class YoloWriter:
 
     def _ring_numbers(self, ring: list[float], width: float, height: float) -> list[str]:
         return [
-            f"{min(max(value / (height if at % 2 else width), 0.0), 1.0):.6f}" for at, value in enumerate(ring)
+            f"{min(max(value / (height if at % 2 else width), 0.0), 1.0):.6f}"
+            for at, value in enumerate(ring)
         ]
 
     def _point_numbers(self, points: list[float], width: float, height: float, change) -> list[str]:  # type: ignore[no-untyped-def]
@@ -283,7 +292,13 @@ class YoloWriter:
         """Leave out all annotations of an item that has no place here."""
         for one in item.annotations:
             losses.lose(
-                code, item.key, kind_of(one), "skipped", annotation=one.id, where=item.where, message=item.media
+                code,
+                item.key,
+                kind_of(one),
+                "skipped",
+                annotation=one.id,
+                where=item.where,
+                message=item.media,
             )
 
 

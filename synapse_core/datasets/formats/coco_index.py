@@ -1,0 +1,264 @@
+"""What one COCO file holds and where: its images, and the places of each image's annotations in the file.
+
+Nothing of an annotation is kept but a place, and not even that where the file has them in the order of its images.
+"""
+
+from __future__ import annotations
+
+import bisect
+import mmap
+import re
+from array import array
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Any
+
+import msgspec
+
+from synapse_core.datasets.formats.coco_files import CocoFile
+from synapse_core.datasets.formats.coco_rows import BrokenRow, Row, read_rows
+from synapse_core.datasets.formats.json_stream import Block, JsonFile, elements, loose
+from synapse_core.datasets.model import Kind
+from synapse_core.errors import InvalidDataset
+
+_IMAGE_ID = re.compile(rb'"image_id"\s*:\s*(-?\d+)\s*[,}]')
+_BETWEEN = re.compile(rb"\}\s*,\s*\{")
+_SIGNS: dict[Kind, re.Pattern[bytes]] = {
+    "polygon": re.compile(rb'"segmentation"\s*:\s*\[\s*\[\s*[-\d]'),
+    "mask": re.compile(rb'"counts"\s*:'),
+    "keypoints": re.compile(rb'"keypoints"\s*:\s*\[\s*[-\d]'),
+    "caption": re.compile(rb'"caption"\s*:'),
+    "rotated_box": re.compile(rb'"rotation"\s*:\s*-?(?!0(?:\.0*)?\s*[,}])\d'),
+}
+_UNKNOWN = -1
+
+
+class ImageRow(msgspec.Struct, gc=False):
+    """An image as it stands in the file."""
+
+    id: int | str | None = None
+    file_name: str | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+class FileIndex:
+    """The images of a file in its order, and where their annotations are.
+
+    names, widths, heights (-1 where unknown), ids: of the images. categories, values: the rest of the file.
+    kinds: of its annotations. strangers: annotations of images that the file does not list.
+    """
+
+    def __init__(self, local_path: str, file: CocoFile) -> None:
+        """Raises InvalidDataset where the file is no such object."""
+        self.file = file
+        self.path = local_path
+        self.names: list[str] = []
+        self.widths = array("i")
+        self.heights = array("i")
+        self.ids: list[int | str | None] = []
+        self.categories: list[Any] = []
+        self.values: dict[str, Any] = {}
+        self.kinds: set[Kind] = set()
+        self.strangers: list[Row | BrokenRow] = []
+        self.repeated: list[int | str] = []
+        self._image_blocks: list[tuple[int, int]] = []
+        # Of each block of annotations: offset, length, and how many come before it.
+        self._blocks: list[tuple[int, int, int]] = []
+        # Where the annotations of image i begin, among all in the order of the images; one more at the end.
+        self._starts = array("i")
+        # Where in the file each annotation begins and ends, in that order; None where the file has that order.
+        self._places: tuple[array[int], array[int]] | None = None
+        self._decoded: tuple[int, list[Row | BrokenRow]] = (-1, [])
+        self._read()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_decoded": (-1, [])}
+
+    def rows(self, start: int, stop: int) -> Iterator[list[Row | BrokenRow]]:
+        """Yield the annotations of each image from start to stop."""
+        first, last = self._starts[start], self._starts[stop]
+        found = self._in_file_order(first, last) if self._places is None else self._gathered(first, last)
+        for image in range(start, stop):
+            yield found[self._starts[image] - first : self._starts[image + 1] - first]
+
+    def image_extra(self) -> list[dict[str, Any] | None]:
+        """Return what the file says of each image beyond its name and size."""
+        extra: list[dict[str, Any] | None] = []
+        known = set(ImageRow.__struct_fields__)
+        source = JsonFile(self.path, self.file.path)
+        try:
+            for offset, length in self._image_blocks:
+                for element in elements(source.read(offset, length)):
+                    data = loose(element)
+                    if isinstance(data, dict):
+                        extra.append(
+                            {name: value for name, value in data.items() if name not in known} or None
+                        )
+        finally:
+            source.close()
+        return extra
+
+    def _read(self) -> None:
+        source = JsonFile(self.path, self.file.path)
+        try:
+            image_of: list[int | str | None] = []
+            owners = array("q")
+            texts: dict[str, int] = {}
+            for key, blocks in source.arrays_of():
+                for block in blocks:
+                    if key == "images":
+                        self._image_blocks.append((block.offset, len(block.data)))
+                        self._read_images(block)
+                    elif key == "annotations":
+                        self._blocks.append((block.offset, len(block.data), len(owners)))
+                        self._read_owners(block, owners, texts)
+                    else:
+                        found = [loose(element) for element in elements(block.data)]
+                        if key == "categories":
+                            self.categories += found
+                        else:
+                            self.values.setdefault(key, []).extend(found)
+            self.values.update(source.values)
+            del image_of
+            self._group(owners, texts, source)
+        finally:
+            source.close()
+        if not self.names and not self.values and not len(owners):
+            raise InvalidDataset(f"{self.file.path} holds neither images nor annotations.")
+
+    def _read_images(self, block: Block) -> None:
+        try:
+            rows = _images.decode(b"[" + block.data + b"]")
+        except msgspec.DecodeError:
+            rows = [_loose_image(element) for element in elements(block.data)]
+        for row in rows:
+            self.ids.append(row.id)
+            self.names.append(row.file_name or f"{row.id}")
+            self.widths.append(row.width if row.width is not None and 0 < row.width < 1 << 31 else -1)
+            self.heights.append(row.height if row.height is not None and 0 < row.height < 1 << 31 else -1)
+
+    def _read_owners(self, block: Block, owners: array[int], texts: dict[str, int]) -> None:
+        """Add the image id of each annotation of a block; a text stands as a number below -1 << 62."""
+        data = block.data
+        for kind, sign in _SIGNS.items():
+            if kind not in self.kinds and sign.search(data):
+                self.kinds.add(kind)
+        found = _IMAGE_ID.findall(data)
+        count = 1 + sum(1 for _ in _BETWEEN.finditer(data))
+        if len(found) == count:
+            owners.extend(map(int, found))
+            return
+        for row in read_rows(data):
+            owner = row.image_id if isinstance(row, Row) else None
+            if isinstance(owner, str):
+                owner = -(1 << 62) - texts.setdefault(owner, len(texts))
+            owners.append(-(1 << 61) if owner is None else owner)
+
+    def _group(self, owners: array[int], texts: dict[str, int], source: JsonFile) -> None:
+        """Find out which annotations belong to which image."""
+        place: dict[int, int] = {}
+        for index, number in enumerate(self.ids):
+            plain = -(1 << 62) - texts.get(number, 1 << 40) if isinstance(number, str) else number
+            if plain is None:
+                continue
+            if plain in place:
+                self.repeated.append(number if number is not None else -1)
+                continue
+            place[plain] = index
+        images = array("i", (place.get(owner, _UNKNOWN) for owner in owners))
+        counts = array("i", bytes(4 * (len(self.names) + 1)))
+        is_ordered = True
+        before = 0
+        for image in images:
+            if image < before:
+                is_ordered = False
+            before = image
+            counts[image + 1 if image >= 0 else 0] += 1
+        unknown = counts[0]
+        counts[0] = 0
+        self._starts = array("i", accumulate(counts))
+        if not is_ordered:
+            self._sort(images, source, unknown)
+
+    def _sort(self, images: array[int], source: JsonFile, unknown: int) -> None:
+        """Note the place of every annotation, in the order of the images."""
+        begins = array("q", bytes(8 * (len(images) - unknown)))
+        ends = array("q", bytes(8 * (len(images) - unknown)))
+        following = array("i", self._starts)
+        ordinal = 0
+        for offset, length, _ in self._blocks:
+            data = source.read(offset, length)
+            for begin, end in _places(data):
+                image = images[ordinal]
+                ordinal += 1
+                if image == _UNKNOWN:
+                    self.strangers += read_rows(data[begin:end])
+                    continue
+                at = following[image]
+                following[image] = at + 1
+                begins[at], ends[at] = offset + begin, offset + end
+        self._places = begins, ends
+
+    def _in_file_order(self, first: int, last: int) -> list[Row | BrokenRow]:
+        """Return the annotations first to last of a file that has them in the order of its images."""
+        found: list[Row | BrokenRow] = []
+        number = max(0, bisect.bisect_right(self._blocks, first, key=lambda block: block[2]) - 1)
+        while first < last:
+            offset, length, before = self._blocks[number]
+            if self._decoded[0] != number:
+                source = JsonFile(self.path, self.file.path)
+                try:
+                    self._decoded = number, read_rows(source.read(offset, length))
+                finally:
+                    source.close()
+            rows = self._decoded[1]
+            taken = rows[first - before : last - before]
+            found += taken
+            first += len(taken)
+            number += 1
+        return found
+
+    def _gathered(self, first: int, last: int) -> list[Row | BrokenRow]:
+        """Return the annotations first to last from wherever they are in the file."""
+        if first == last:
+            return []
+        assert self._places is not None
+        begins, ends = self._places
+        with open(self.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            parts = [data[begins[at] : ends[at]] for at in range(first, last)]
+            rows = read_rows(b",".join(parts))
+        if len(rows) != last - first:
+            raise InvalidDataset(f"{self.file.path} has changed while it was read.")
+        return rows
+
+
+_images = msgspec.json.Decoder(list[ImageRow])
+
+
+def _places(data: bytes) -> list[tuple[int, int]]:
+    """Return where each element of a block begins and ends."""
+    found: list[tuple[int, int]] = []
+    at = 0
+    for element in elements(data):
+        begin = data.find(element, at)
+        at = begin + len(element)
+        found.append((begin, at))
+    return found
+
+
+def _loose_image(element: bytes) -> ImageRow:
+    """Return an image of which not everything is as it should be."""
+    data = loose(element)
+    if not isinstance(data, dict):
+        return ImageRow()
+    name, number = data.get("file_name"), data.get("id")
+    sizes = []
+    for key in ("width", "height"):
+        try:
+            sizes.append(int(float(data[key])))
+        except (KeyError, TypeError, ValueError, OverflowError):
+            sizes.append(-1)
+    return ImageRow(
+        number if isinstance(number, int | str) else None, name if isinstance(name, str) else None, *sizes
+    )

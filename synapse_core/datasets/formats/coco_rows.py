@@ -1,0 +1,171 @@
+"""The rows of COCO's annotations array: decoded at once where they are as they should be, one by one otherwise."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+
+from synapse_core.datasets.formats.json_stream import elements, loose
+from synapse_core.datasets.model import Annotation, Box, Kind, Mask, Polygon, Shape, Text
+
+# What a row may hold; anything else is kept in `extra`.
+_NUMBERS = "four numbers"
+
+
+class Rle(msgspec.Struct, gc=False):
+    """Runs down the columns of a mask, as numbers or as COCO's text. size: [height, width]."""
+
+    counts: list[int] | str
+    size: list[int]
+
+
+class Row(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """One annotation as it stands in the file. extra: the fields that are none of these."""
+
+    image_id: int | str | None = None
+    category_id: int | str | None = None
+    id: int | str | None = None
+    bbox: tuple[float, float, float, float] | None = None
+    segmentation: list[list[float]] | Rle | None = None
+    area: float | None = None
+    iscrowd: int | None = None
+    keypoints: list[float] | None = None
+    num_keypoints: int | None = None
+    score: float | None = None
+    caption: str | None = None
+    attributes: dict[str, Any] | None = None
+    extra: dict[str, Any] | None = None
+
+
+class BrokenRow(Exception):  # it is a row
+    """An annotation that cannot be read. kind: what it would have been; field, value: what is wrong with it."""
+
+    def __init__(self, message: str, kind: Kind, field: str, value: object, id: object = None) -> None:  # noqa: A002
+        super().__init__(message)
+        self.message, self.kind, self.field, self.value, self.id = message, kind, field, value, id
+
+
+_rows = msgspec.json.Decoder(list[Row])
+_row = msgspec.json.Decoder(Row)
+_KNOWN = frozenset(Row.__struct_fields__) - {"extra"}
+
+
+def read_rows(data: bytes) -> list[Row | BrokenRow]:
+    """Return the annotations of a block, those that are broken as what is wrong with them."""
+    try:
+        return list(_rows.decode(b"[" + data + b"]"))
+    except msgspec.DecodeError:
+        return [_read_row(element) for element in elements(data)]
+
+
+def annotation_of(row: Row, label: int) -> Annotation:
+    """Return an annotation with this label. Raises BrokenRow where its numbers cannot be."""
+    shape: Shape | None = None
+    segmentation = row.segmentation
+    if segmentation:
+        if isinstance(segmentation, list):
+            for ring in segmentation:
+                if len(ring) % 2:
+                    raise BrokenRow(
+                        "a ring has an odd number of coordinates",
+                        "polygon",
+                        "segmentation",
+                        len(ring),
+                        row.id,
+                    )
+            shape = Polygon(segmentation)
+        else:
+            if len(segmentation.size) != 2 or min(segmentation.size) < 0:
+                raise BrokenRow("size is [height, width]", "mask", "segmentation", segmentation.size, row.id)
+            height, width = segmentation.size
+            encoding = "compressed" if isinstance(segmentation.counts, str) else "counts"
+            shape = Mask(height, width, encoding, segmentation.counts)  # type: ignore[arg-type]
+    elif row.caption is not None:
+        shape = Text(row.caption)
+    points = row.keypoints or None
+    if points is not None and len(points) % 3:
+        raise BrokenRow("key points come in threes", "keypoints", "keypoints", len(points), row.id)
+    attributes = row.attributes or None
+    angle = 0.0
+    if (
+        attributes is not None
+        and shape is None
+        and isinstance(turned := attributes.get("rotation"), int | float)
+    ):
+        angle = math.radians(turned)
+        attributes = {name: value for name, value in attributes.items() if name != "rotation"} or None
+    return Annotation(
+        label,
+        row.bbox,
+        shape,
+        points,
+        angle,
+        row.id,
+        bool(row.iscrowd),
+        row.score,
+        row.area,
+        None,
+        attributes,
+        row.extra,
+    )
+
+
+def _read_row(element: bytes) -> Row | BrokenRow:
+    try:
+        return _row.decode(element)
+    except msgspec.DecodeError:
+        pass
+    data = loose(element)
+    if not isinstance(data, dict):
+        return BrokenRow("an annotation is an object", "other", "", repr(data)[:80])
+    fields = {name: value for name, value in data.items() if name in _KNOWN}
+    extra = {name: value for name, value in data.items() if name not in _KNOWN}
+    kind: Kind = (
+        "keypoints" if fields.get("keypoints") else "polygon" if fields.get("segmentation") else "box"
+    )
+    for name, correct in (("bbox", _box), ("segmentation", _segmentation), ("area", _area)):
+        if name in fields:
+            try:
+                fields[name] = correct(fields[name])
+            except (TypeError, ValueError) as error:
+                return BrokenRow(str(error), kind, name, repr(data[name])[:80], _id(data))
+    if isinstance(fields.get("iscrowd"), bool):
+        fields["iscrowd"] = int(fields["iscrowd"])
+    try:
+        row = msgspec.convert(fields, Row, strict=False)
+    except msgspec.ValidationError as error:
+        return BrokenRow(str(error), kind, "", repr(data)[:80], _id(data))
+    row.extra = extra or None
+    return row
+
+
+def _id(data: dict[str, Any]) -> object:
+    found = data.get("id")
+    return found if isinstance(found, int | str) else None
+
+
+def _box(value: Any) -> Box | None:
+    if value is None or value == []:
+        return None
+    if not isinstance(value, list) or len(value) != 4:
+        raise ValueError("bbox is four numbers")
+    x, y, width, height = map(float, value)
+    return x, y, width, height
+
+
+def _segmentation(value: Any) -> Any:
+    if value in (None, [], {}, [[]]):
+        return None
+    if isinstance(value, list) and value and not isinstance(value[0], list):
+        value = [value]  # one ring that was not put in a list
+    if isinstance(value, list):
+        return [[float(number) for number in ring] for ring in value]
+    if not isinstance(value, dict) or "counts" not in value or "size" not in value:
+        raise ValueError("segmentation is a list of rings, or counts and size")
+    return value
+
+
+def _area(value: Any) -> float | None:
+    return None if value is None or value == "" else float(value)

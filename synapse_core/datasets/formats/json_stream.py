@@ -1,0 +1,235 @@
+"""Reading the arrays of a large JSON object in blocks, so that the file need never be in memory as a whole.
+
+Where one element ends is found without reading it: a block is cut after the last `}` that a comma and another `{`
+follow, and decoding says whether that was between two elements or inside one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from synapse_core.errors import InvalidDataset
+
+_BLOCK_BYTES = 1 << 20
+# One element, or one value that is no array, may be so long.
+_MOST_VALUE_BYTES = 256 << 20
+_BETWEEN = re.compile(rb"\}\s*,\s*\{")
+_SPACE = re.compile(rb"[ \t\r\n]*")
+_POSITION = re.compile(r"trailing characters \(byte (\d+)\)")
+_MOST_CUTS = 2000
+
+_raws = msgspec.json.Decoder(list[msgspec.Raw])
+_any = msgspec.json.Decoder()
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole elements of an array, separated by commas. offset: where they begin in the file."""
+
+    offset: int
+    data: bytes
+
+
+class JsonFile:
+    """A local JSON file. arrays: key -> where the array begins, just after its bracket; '' where the file is one
+    array. values: key -> value of everything else at the top."""
+
+    def __init__(self, path: str, name: str) -> None:
+        """name: what the file is called in messages. Raises InvalidDataset where it is no JSON object or array."""
+        self.path = path
+        self.name = name
+        self.arrays: dict[str, int] = {}
+        self.values: dict[str, Any] = {}
+        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._at = 0
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def size(self) -> int:
+        return os.fstat(self._file).st_size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return bytes of the file."""
+        data = os.pread(self._file, length, offset)
+        while len(data) < length and (more := os.pread(self._file, length - len(data), offset + len(data))):
+            data += more
+        return data
+
+    def arrays_of(self) -> Iterator[tuple[str, Iterator[Block]]]:
+        """Yield the arrays of objects at the top, each with its blocks, in the file's order.
+
+        The blocks of one have to be used up before the next. All other values are in `values` afterwards.
+        """
+        first = self._next()
+        if first == b"[":
+            yield "", self._blocks()
+            return
+        if first != b"{":
+            raise self._broken("it begins with neither { nor [")
+        while True:
+            mark = self._next()
+            if mark == b"}":
+                return
+            if mark == b",":
+                continue
+            if mark != b'"':
+                raise self._broken("a key was expected")
+            self._at -= 1
+            key = self._value()
+            if self._next() != b":":
+                raise self._broken(f"a colon was expected after {key!r}")
+            mark = self._next()
+            if mark == b"[" and self._peek() == b"{":
+                yield key, self._blocks()
+                continue
+            self._at -= 1
+            self.values[key] = self._value()
+
+    def _next(self) -> bytes:
+        """Return the next character that is no white space, and go past it."""
+        mark = self._peek()
+        if not mark:
+            raise self._broken("it ends too early")
+        self._at += 1
+        return mark
+
+    def _peek(self) -> bytes:
+        while True:
+            head = os.pread(self._file, 4096, self._at)
+            if not head:
+                return b""
+            if self._at == 0 and head.startswith(b"\xef\xbb\xbf"):
+                self._at = 3
+                continue
+            space = _SPACE.match(head)
+            assert space is not None
+            self._at += space.end()
+            if space.end() < len(head):
+                return head[space.end() : space.end() + 1]
+
+    def _value(self) -> Any:
+        """Return the value that begins here, and go past it."""
+        size = 1 << 14
+        while True:
+            data = self.read(self._at, size)
+            is_all = len(data) < size
+            try:
+                text = data.decode("utf-8", "ignore")
+                value, end = json.JSONDecoder().raw_decode(text)
+            except json.JSONDecodeError as error:
+                if is_all or size > _MOST_VALUE_BYTES:
+                    raise self._broken(error.msg) from error
+            else:
+                if end < len(text) or is_all:
+                    self._at += len(text[:end].encode())
+                    return value
+            size *= 8
+
+    def _blocks(self) -> Iterator[Block]:
+        """Yield the blocks of the array that begins here, and go past its end."""
+        size = _BLOCK_BYTES
+        if self._peek() == b"]":
+            self._at += 1
+            return
+        while True:
+            data = self.read(self._at, size)
+            is_all = len(data) < size
+            cut, is_end = self._cut(data, is_all)
+            if cut is None:
+                if is_all or size > _MOST_VALUE_BYTES:
+                    raise self._broken("an array does not end, or an entry in it is broken")
+                size *= 4
+                continue
+            if cut:
+                yield Block(self._at, data[:cut])
+            self._at += cut
+            if self._next() == b"]":
+                return
+            if is_end:
+                raise self._broken("an array does not end")
+            size = _BLOCK_BYTES
+            self._peek()
+
+    def _cut(self, data: bytes, is_all: bool) -> tuple[int | None, bool]:
+        """Return how many bytes of the block are whole elements, and whether the array ends after them."""
+        if is_all and (end := _end_of_array(b"[" + data)) is not None:
+            return end, True
+        tried = 0
+        at = len(data)
+        while (at := data.rfind(b"}", 0, at)) >= 0 and tried < _MOST_CUTS:
+            if not _BETWEEN.match(data, at):
+                continue
+            tried += 1
+            text = b"[" + data[: at + 1] + b"]"
+            try:
+                _raws.decode(text)
+            except msgspec.DecodeError as error:
+                if (end := _end_in(error, text)) is not None:
+                    return end, True
+                continue
+            return at + 1, False
+        if (end := _end_of_array(b"[" + data)) is not None:
+            return end, True
+        return None, False
+
+    def _broken(self, why: str) -> InvalidDataset:
+        return InvalidDataset(
+            f"{self.name} is not whole JSON: {why}, near byte {self._at:,} of {self.size():,}.",
+            {"file": self.name, "byte": self._at},
+            hint="Was it downloaded or written completely?",
+        )
+
+
+def _end_of_array(text: bytes) -> int | None:
+    """Return how many bytes of elements stand before the bracket that ends the array, None where none does."""
+    try:
+        _raws.decode(text)
+    except msgspec.DecodeError as error:
+        return _end_in(error, text)
+    return text.rfind(b"]") - 1
+
+
+def _end_in(error: msgspec.DecodeError, text: bytes) -> int | None:
+    """Return where the elements ended, from the complaint about what stands after the array."""
+    found = _POSITION.search(str(error))
+    return None if found is None else text.rfind(b"]", 0, int(found[1]) - 1) - 1
+
+
+def elements(data: bytes) -> list[bytes]:
+    """Return the elements of a block one by one, also where some are not quite JSON (NaN, say).
+
+    Raises InvalidDataset where they cannot be told apart.
+    """
+    try:
+        return [bytes(raw) for raw in _raws.decode(b"[" + data + b"]")]
+    except msgspec.DecodeError:
+        pass
+    text = data.decode("utf-8", "replace")
+    decoder = json.JSONDecoder()
+    found: list[bytes] = []
+    at = 0
+    while at < len(text):
+        try:
+            _, end = decoder.raw_decode(text, at)
+        except json.JSONDecodeError as error:
+            raise InvalidDataset(f"An entry is not JSON: {error.msg}: {text[at : at + 80]!r}") from error
+        found.append(text[at:end].encode())
+        rest = re.compile(r"[\s,]*").match(text, end)
+        at = rest.end() if rest else end
+    return found
+
+
+def loose(data: bytes) -> Any:
+    """Return what one element holds; NaN and Infinity are taken for the numbers that they are not."""
+    try:
+        return _any.decode(data)
+    except msgspec.DecodeError:
+        return json.loads(data)
