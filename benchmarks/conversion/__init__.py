@@ -1,0 +1,1 @@
+"""What dataset_conversion measures with: data, least-work converters, other tools, and a launcher."""
