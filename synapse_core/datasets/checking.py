@@ -30,11 +30,12 @@ class Checker:
         height = item.height if item.height is not None else math.inf
         before = losses.before
         plain = 0
+        is_bare = True
         doubtful: list[Annotation] = []
         for annotation in item.annotations:
-            if annotation.label >= 0:
-                before[annotation.label] += 1
-            box = annotation.box
+            label, box = annotation.label, annotation.box
+            if label >= 0:
+                before[label] += 1
             if (
                 box is not None
                 and annotation.shape is None
@@ -46,6 +47,15 @@ class Checker:
                 # False for what is not a number too.
                 if not (x >= 0 and y >= 0 and w > 0 and h > 0 and x + w <= width and y + h <= height):
                     doubtful.append(annotation)
+                if (
+                    label < 0
+                    or annotation.attributes is not None
+                    or annotation.score is not None
+                    or annotation.is_crowd
+                    or annotation.extra is not None
+                    or annotation.group is not None
+                ):
+                    is_bare = False
             else:
                 losses.counts[kind_of(annotation), "seen"] += 1
                 doubtful.append(annotation)
@@ -55,6 +65,7 @@ class Checker:
             gone = {id(one) for one in doubtful if not self._keep(one, item, width, height, losses)}
             if gone:
                 item.annotations = [one for one in item.annotations if id(one) not in gone]
+        item.is_plain = is_bare and plain > 0 and len(doubtful) == 0
 
     def _keep(self, one: Annotation, item: Item, width: float, height: float, losses: Losses) -> bool:
         """Return True where an annotation can be written, clipped perhaps."""

@@ -19,11 +19,29 @@ from typing import Any, Protocol
 from synapse_core.errors import InvalidDataset, InvalidRequest, NotFound
 
 IMAGE_EXTENSIONS = frozenset(
-    ".avif .bmp .dng .gif .heic .heif .jp2 .jpeg .jpg .mpo .png .tif .tiff .webp".split()
+    [
+        ".avif",
+        ".bmp",
+        ".dng",
+        ".gif",
+        ".heic",
+        ".heif",
+        ".jp2",
+        ".jpeg",
+        ".jpg",
+        ".mpo",
+        ".png",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
 )
 # Files that hold a whole dataset may be large; those that hold one item may not.
 MOST_ITEM_BYTES = 64 << 20
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_DRIVE = re.compile(r"[A-Za-z]:")
+# Names that are their own plain form: no empty part, none of dots, nothing that another system minds.
+_IS_PLAIN = re.compile(r"(?:[\w-][\w .()@+,=~-]*/)*[\w-][\w .()@+,=~-]*").fullmatch
 
 
 class Source(Protocol):
@@ -80,8 +98,10 @@ def open_source(where: str | Path) -> Source:
 
 def inside(path: str) -> str | None:
     """Return a path below the root in its plain form, None where it leads out of it or is not one."""
+    if _IS_PLAIN(path):
+        return path
     path = path.replace("\\", "/")
-    if not path or path.startswith("/") or "\0" in path or re.match("[A-Za-z]:", path):
+    if not path or path.startswith("/") or "\0" in path or _DRIVE.match(path):
         return None
     plain = posixpath.normpath(path)
     return None if plain == ".." or plain.startswith("../") else plain

@@ -19,7 +19,7 @@ from synapse_core.datasets.formats.coco_index import FileIndex
 from synapse_core.datasets.formats.coco_rows import BrokenRow, Row, annotation_of
 from synapse_core.datasets.formats.coco_write import write
 from synapse_core.datasets.glance import Glance, glance
-from synapse_core.datasets.model import NO_CLASS, ClassDef, Header, Item, Kind, kind_of
+from synapse_core.datasets.model import NO_CLASS, Annotation, ClassDef, Header, Item, Kind, kind_of
 from synapse_core.datasets.options import ConvertOptions
 from synapse_core.datasets.report import Losses
 from synapse_core.datasets.source import Source, inside
@@ -139,6 +139,12 @@ class CocoReader:
             for row in rows:
                 if isinstance(row, Row):
                     label = labels.get(row.category_id)
+                    if label is not None and not (
+                        row.segmentation or row.keypoints or row.attributes or row.extra or row.caption
+                    ):
+                        crowd = bool(row.iscrowd)
+                        add(Annotation(label, row.bbox, None, None, 0.0, row.id, crowd, row.score, row.area))
+                        continue
                     if label is not None or row.caption is not None:
                         try:
                             add(annotation_of(row, NO_CLASS if label is None else label))

@@ -9,8 +9,10 @@ import bisect
 import mmap
 import re
 from array import array
+from collections import Counter
 from collections.abc import Iterator
-from itertools import accumulate
+from itertools import accumulate, islice
+from operator import gt
 from typing import Any
 
 import msgspec
@@ -23,12 +25,13 @@ from synapse_core.errors import InvalidDataset
 
 _IMAGE_ID = re.compile(rb'"image_id"\s*:\s*(-?\d+)\s*[,}]')
 _BETWEEN = re.compile(rb"\}\s*,\s*\{")
-_SIGNS: dict[Kind, re.Pattern[bytes]] = {
-    "polygon": re.compile(rb'"segmentation"\s*:\s*\[\s*\[\s*[-\d]'),
-    "mask": re.compile(rb'"counts"\s*:'),
-    "keypoints": re.compile(rb'"keypoints"\s*:\s*\[\s*[-\d]'),
-    "caption": re.compile(rb'"caption"\s*:'),
-    "rotated_box": re.compile(rb'"rotation"\s*:\s*-?(?!0(?:\.0*)?\s*[,}])\d'),
+# What shows that a kind of annotation is in a block: a word, which is looked for first, and how it is used.
+_SIGNS: dict[Kind, tuple[bytes, re.Pattern[bytes]]] = {
+    "polygon": (b"[", re.compile(rb'"segmentation"\s*:\s*\[\s*\[\s*[-\d]')),
+    "mask": (b'"counts"', re.compile(rb'"counts"\s*:')),
+    "keypoints": (b'"keypoints"', re.compile(rb'"keypoints"\s*:\s*\[\s*[-\d]')),
+    "caption": (b'"caption"', re.compile(rb'"caption"\s*:')),
+    "rotated_box": (b'"rotation"', re.compile(rb'"rotation"\s*:\s*-?(?!0(?:\.0*)?\s*[,}])\d')),
 }
 _UNKNOWN = -1
 
@@ -102,7 +105,6 @@ class FileIndex:
     def _read(self) -> None:
         source = JsonFile(self.path, self.file.path)
         try:
-            image_of: list[int | str | None] = []
             owners = array("q")
             texts: dict[str, int] = {}
             for key, blocks in source.arrays_of():
@@ -120,7 +122,6 @@ class FileIndex:
                         else:
                             self.values.setdefault(key, []).extend(found)
             self.values.update(source.values)
-            del image_of
             self._group(owners, texts, source)
         finally:
             source.close()
@@ -141,8 +142,8 @@ class FileIndex:
     def _read_owners(self, block: Block, owners: array[int], texts: dict[str, int]) -> None:
         """Add the image id of each annotation of a block; a text stands as a number below -1 << 62."""
         data = block.data
-        for kind, sign in _SIGNS.items():
-            if kind not in self.kinds and sign.search(data):
+        for kind, (word, sign) in _SIGNS.items():
+            if kind not in self.kinds and word in data and sign.search(data):
                 self.kinds.add(kind)
         found = _IMAGE_ID.findall(data)
         count = 1 + sum(1 for _ in _BETWEEN.finditer(data))
@@ -166,19 +167,11 @@ class FileIndex:
                 self.repeated.append(number if number is not None else -1)
                 continue
             place[plain] = index
-        images = array("i", (place.get(owner, _UNKNOWN) for owner in owners))
-        counts = array("i", bytes(4 * (len(self.names) + 1)))
-        is_ordered = True
-        before = 0
-        for image in images:
-            if image < before:
-                is_ordered = False
-            before = image
-            counts[image + 1 if image >= 0 else 0] += 1
-        unknown = counts[0]
-        counts[0] = 0
-        self._starts = array("i", accumulate(counts))
-        if not is_ordered:
+        images = array("i", [place.get(owner, _UNKNOWN) for owner in owners])
+        counts = Counter(images)
+        unknown = counts.pop(_UNKNOWN, 0)
+        self._starts = array("i", [0, *accumulate(counts[index] for index in range(len(self.names)))])
+        if unknown or any(map(gt, images, islice(images, 1, None))):
             self._sort(images, source, unknown)
 
     def _sort(self, images: array[int], source: JsonFile, unknown: int) -> None:

@@ -10,9 +10,6 @@ import msgspec
 from synapse_core.datasets.formats.json_stream import elements, loose
 from synapse_core.datasets.model import Annotation, Box, Kind, Mask, Polygon, Shape, Text
 
-# What a row may hold; anything else is kept in `extra`.
-_NUMBERS = "four numbers"
-
 
 class Rle(msgspec.Struct, gc=False):
     """Runs down the columns of a mask, as numbers or as COCO's text. size: [height, width]."""
@@ -131,8 +128,8 @@ def _read_row(element: bytes) -> Row | BrokenRow:
                 fields[name] = correct(fields[name])
             except (TypeError, ValueError) as error:
                 return BrokenRow(str(error), kind, name, repr(data[name])[:80], _id(data))
-    if isinstance(fields.get("iscrowd"), bool):
-        fields["iscrowd"] = int(fields["iscrowd"])
+    if isinstance(crowd := fields.get("iscrowd"), bool | str):
+        fields["iscrowd"] = int(str(crowd).lower() in ("1", "true"))
     try:
         row = msgspec.convert(fields, Row, strict=False)
     except msgspec.ValidationError as error:

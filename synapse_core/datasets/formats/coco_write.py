@@ -55,22 +55,11 @@ class CocoWriter:
         image_id: Any = item.id if self._keeps_ids and isinstance(item.id, int) else index + 1
         rows = self._rows.setdefault(f"a:{split}", [])
         written: Counter[Kind] = Counter()
-        class_ids, after = self._class_ids, losses.after
+        class_ids, after, is_plain = self._class_ids, losses.after, item.is_plain
         image_part = b'"image_id":%d,' % image_id
         for one in item.annotations:
-            box = one.box
-            if (
-                box is not None
-                and one.shape is None
-                and one.points is None
-                and not one.angle
-                and one.label >= 0
-                and one.attributes is None
-                and one.extra is None
-                and one.score is None
-                and not one.is_crowd
-            ):
-                x, y, w, h = box
+            if is_plain:
+                x, y, w, h = one.box  # type: ignore[misc]  # is_plain says that it has one
                 area = w * h if one.area is None else one.area
                 row = b'%s"category_id":%d,"bbox":[%r,%r,%r,%r],"area":%r,"iscrowd":0,"segmentation":[]}' % (
                     image_part,

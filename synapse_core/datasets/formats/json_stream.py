@@ -87,10 +87,11 @@ class JsonFile:
             if self._next() != b":":
                 raise self._broken(f"a colon was expected after {key!r}")
             mark = self._next()
+            begin = self._at - 1
             if mark == b"[" and self._peek() == b"{":
                 yield key, self._blocks()
                 continue
-            self._at -= 1
+            self._at = begin
             self.values[key] = self._value()
 
     def _next(self) -> bytes:

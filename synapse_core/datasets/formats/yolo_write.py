@@ -116,31 +116,25 @@ class YoloWriter:
 
     def _rows(self, item: Item, width: float, height: float, losses: Losses) -> list[str]:
         """Return the rows of one label file, and tell what became of each annotation."""
-        rows: list[str] = []
-        written: Counter[Kind] = Counter()
+        error = _ROUNDING * max(width, height) * (1.5 if self._task in ("detect", "pose") else 1.0)
+        if item.annotations:
+            losses.largest_error_pixels = max(losses.largest_error_pixels, error)
         after = losses.after
-        is_detect = self._task == "detect"
-        for annotation in item.annotations:
-            box = annotation.box
-            if (
-                is_detect
-                and box is not None
-                and annotation.shape is None
-                and annotation.points is None
-                and not annotation.angle
-                and annotation.label >= 0
-                and annotation.attributes is None
-                and annotation.score is None
-                and not annotation.is_crowd
-            ):
-                x, y, w, h = box
+        if item.is_plain and self._task == "detect":
+            rows = []
+            for annotation in item.annotations:
+                label = annotation.label
+                x, y, w, h = annotation.box  # type: ignore[misc]  # is_plain says that it has one
+                after[label] += 1
                 rows.append(
                     "%d %.6f %.6f %.6f %.6f\n"
-                    % (annotation.label, (x + w / 2) / width, (y + h / 2) / height, w / width, h / height)
+                    % (label, (x + w / 2) / width, (y + h / 2) / height, w / width, h / height)
                 )
-                after[annotation.label] += 1
-                written["box"] += 1
-                continue
+            losses.counts["box", "written"] += len(rows)
+            return rows
+        rows = []
+        written: Counter[Kind] = Counter()
+        for annotation in item.annotations:
             row = self._row(annotation, item, width, height, losses)
             if row is not None:
                 rows.append(row)
@@ -148,9 +142,6 @@ class YoloWriter:
                 written[kind_of(annotation)] += 1
         for kind, number in written.items():
             losses.counts[kind, "written"] += number
-        if rows:
-            error = _ROUNDING * max(width, height) * (1.5 if self._task in ("detect", "pose") else 1.0)
-            losses.largest_error_pixels = max(losses.largest_error_pixels, error)
         return rows
 
     def _row(self, one: Annotation, item: Item, width: float, height: float, losses: Losses) -> str | None:
