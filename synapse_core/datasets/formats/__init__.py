@@ -15,6 +15,8 @@ _MODULES = {
     "yolo": "yolo",
     "voc": "voc",
     "imagefolder": "imagefolder",
+    "dm_v2": "dm_v2",
+    "dm_v1": "dm_v1",
 }
 # Other names that are in use for the same thing.
 _ALIASES = {"pascal": "voc", "pascal_voc": "voc", "ultralytics": "yolo", "darknet": "yolo", "dm": "dm_v2"}
