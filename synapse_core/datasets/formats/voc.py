@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from synapse_core.datasets.format import Evidence, Format, Reader
 from synapse_core.datasets.formats.voc_layout import ANNOTATION_FOLDERS, LayoutFinder
-from synapse_core.datasets.formats.voc_text import Texts, file_name_in, names_in
+from synapse_core.datasets.formats.voc_text import Names, Texts, file_name_in
 from synapse_core.datasets.formats.voc_write import write
 from synapse_core.datasets.glance import Glance
 from synapse_core.datasets.model import ClassDef, Header, Item, kind_of
@@ -50,18 +50,20 @@ class VocReader:
 
     def __init__(self, source: Source, options: ConvertOptions) -> None:
         self.source = source
+        self.wants_extra = False
         told = Losses(0, 0)
         finder = LayoutFinder(source, told)
         layout = finder.find()
         self._entries = layout.entries
-        names, kinds = self._first_pass(finder)
+        seen = self._first_pass(finder)
+        names = seen.found()
         listed = [name for name in layout.names if name in names or name != "background"]
         if not names & set(listed):
             listed = [] if names else listed  # a list about something else
         ordered = [*listed, *sorted(names - set(listed))]
         classes = [ClassDef(name) for name in ordered]
         splits = tuple(dict.fromkeys(entry.split for entry in self._entries if entry.split))
-        self.header = Header("voc", classes, frozenset(kinds), splits)  # type: ignore[arg-type]
+        self.header = Header("voc", classes, frozenset(seen.kinds), splits)
         self.found = Losses(len(classes), len(classes))
         self.found.codes, self.found.entries = told.codes, told.entries
         if options.images != "none" and not any(entry.image for entry in self._entries):
@@ -88,26 +90,24 @@ class VocReader:
                 self._measure(item, losses)
             yield index, item
 
-    def _first_pass(self, finder: LayoutFinder) -> tuple[set[str], set[str]]:
+    def _first_pass(self, finder: LayoutFinder) -> Names:
         """Return the names and kinds in all files; images are found by the names that the files state."""
-        names: set[str] = set()
-        kinds: set[str] = set()
+        names = Names()
         read = self.source.read
         for entry in self._entries:
             if entry.label is None:
                 continue
+            stated = ""
             try:
                 data = read(entry.label)
-                found, kinds_there = names_in(data)
-                names.update(found)
-                kinds |= kinds_there
                 if entry.image is None:
-                    finder.settle(entry, file_name_in(data))
+                    stated = file_name_in(data)
+                names.see(data)
             except (InvalidXml, InvalidDataset, NotFound):
-                if entry.image is None:
-                    finder.settle(entry, "")
-        names.discard("")
-        return names, kinds
+                pass  # told when the file is read for what is in it
+            if entry.image is None:
+                finder.settle(entry, stated)
+        return names
 
     def _read_label(self, item: Item, label: str, losses: Losses) -> bool:
         """Read the XML file of an item. Returns False where nobody can know what is in the image."""

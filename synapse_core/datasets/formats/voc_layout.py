@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 
 from synapse_core.datasets.report import Losses
-from synapse_core.datasets.source import Source, is_image
+from synapse_core.datasets.source import IMAGE_EXTENSIONS, Source, is_image
 from synapse_core.datasets.splits import SPLIT_NAMES
 from synapse_core.errors import InvalidDataset
 
@@ -68,8 +68,8 @@ class _Images:
         if stems is None:
             stems = {}
             for name in reversed(self._folders.get(folder, ([], []))[1]):
-                if is_image(name):
-                    own = posixpath.splitext(name)[0]
+                own, _, extension = name.rpartition(".")
+                if f".{extension.lower()}" in IMAGE_EXTENSIONS:
                     stems[own] = name
                     stems.setdefault(own.lower(), name)
             self._stems[folder] = stems
@@ -83,7 +83,7 @@ class _Images:
         """Return the paths of the images of a folder that are not taken."""
         prefix = f"{folder}/" if folder else ""
         names = self._folders.get(folder, ([], []))[1]
-        return [prefix + name for name in names if is_image(name) and prefix + name not in self.taken]
+        return [path for name in names if (path := prefix + name) not in self.taken and is_image(name)]
 
 
 class LayoutFinder:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from xml.etree.ElementTree import Element, tostring
 
-from synapse_core.datasets.model import NO_CLASS, Annotation, Box, Polygon
+from synapse_core.datasets.model import NO_CLASS, Annotation, Box, Kind, Polygon
 from synapse_core.datasets.xml_text import InvalidXml, parse_xml, text_of, value_of
 
 # What does not stand for itself: these are the defaults of the format and say nothing.
@@ -33,13 +33,25 @@ _HEAD = re.compile(
     rf"<size>\s*<width>([0-9]+)</width>\s*<height>([0-9]+)</height>\s*(?:<depth>({_T})</depth>\s*)?</size>\s*"
     rf"(?:<segmented>({_T})</segmented>\s*)?"
 )
-_MARKS = rf"((?:<(pose|truncated|difficult|occluded)>{_T}</\{{}}>\s*)*)"
-_OBJECT = re.compile(
-    rf"<object>\s*<name>({_T})</name>\s*" + _MARKS.format(3) + rf"<bndbox>\s*<xmin>{_N}</xmin>\s*"
-    rf"(?:<ymin>{_N}</ymin>\s*<xmax>{_N}</xmax>|<xmax>{_N}</xmax>\s*<ymin>{_N}</ymin>)"
-    rf"\s*<ymax>{_N}</ymax>\s*</bndbox>\s*" + _MARKS.format(11) + r"</object>\s*"
+_MARKS = "((?:" + "|".join(rf"<{tag}>{_T}</{tag}>\s*" for tag in ("pose", *_FLAGS)) + ")*)"
+
+
+def _object(*corners: str) -> re.Pattern[str]:
+    """Return the pattern of an object whose corners stand in this order, with the seven groups of
+    `_COLUMNS`."""
+    numbers = "".join(rf"<{corner}>{_N}</{corner}>\s*" for corner in corners)
+    return re.compile(
+        rf"<object>\s*<name>({_T})</name>\s*{_MARKS}<bndbox>\s*{numbers}</bndbox>\s*{_MARKS}</object>\s*"
+    )
+
+
+# The kit's order and Roboflow's; the places of xmin, ymin, xmax and ymax among the groups.
+_LAYOUTS = (
+    (_object("xmin", "ymin", "xmax", "ymax"), (3, 4, 5, 6)),
+    (_object("xmin", "xmax", "ymin", "ymax"), (3, 5, 4, 6)),
 )
-_GROUPS = _OBJECT.groups + 1
+# What is between two objects, and the groups of one.
+_COLUMNS = 8
 _END = "</annotation>"
 _MARK = re.compile(rf"<(\w+)>({_T})<")
 
@@ -95,26 +107,38 @@ class Texts:
         head = _HEAD.match(text)
         if head is None:
             return None
-        pieces = _OBJECT.split(text[head.end() :])
-        # Nothing may stand between the objects, nor after them but the end.
-        if pieces[-1].rstrip() != _END or any(pieces[:-1:_GROUPS]):
+        found = _pieces_of(text[head.end() :])
+        if found is None:
             return None
+        pieces, (xmin, ymin, xmax, ymax) = found
         content = Content(int(head[5]) or None, int(head[6]) or None)
         labels, offset, add = self._labels, self._offset, content.annotations.append
-        for at in range(1, len(pieces) - 1, _GROUPS):
-            name, before, _, xmin, ymin, xmax, xmax2, ymin2, ymax, after, _ = pieces[at : at + _GROUPS - 1]
-            left, top, right, bottom = float(xmin), float(ymin or ymin2), float(xmax or xmax2), float(ymax)
-            box = left - offset, top - offset, right - left + offset, bottom - top + offset
-            label = labels.get(name.strip(), NO_CLASS)
-            marks = before + after
-            attributes = self._marks.get(marks)
-            if attributes is None:
-                self._marks[marks] = attributes = _attributes_of_marks(_MARK.findall(marks))
-            annotation = Annotation(label, box, attributes=attributes.copy() if attributes else None)
+        for name, before, left, top, right, bottom, after in zip(
+            pieces[1::_COLUMNS],
+            pieces[2::_COLUMNS],
+            map(float, pieces[xmin::_COLUMNS]),
+            map(float, pieces[ymin::_COLUMNS]),
+            map(float, pieces[xmax::_COLUMNS]),
+            map(float, pieces[ymax::_COLUMNS]),
+            pieces[7::_COLUMNS],
+            strict=True,
+        ):
+            label = labels.get(name)
+            if label is None:
+                label = labels.get(name.strip(), NO_CLASS)
+            annotation = Annotation(
+                label, (left - offset, top - offset, right - left + offset, bottom - top + offset)
+            )
             add(annotation)
             if right < left or bottom < top:
                 annotation.box = _ordered(left, top, right, bottom, offset)
                 content.swapped.append(annotation)
+            marks = before + after
+            attributes = self._marks.get(marks)
+            if attributes is None:
+                self._marks[marks] = attributes = _attributes_of_marks(_MARK.findall(marks))
+            if attributes:
+                annotation.attributes = attributes.copy()
         if head[1] or head[3] or head[7] or head[8]:
             _keep_head(content.extra, (head[1], head[3]), head[7], head[8])
         return content
@@ -179,23 +203,41 @@ class Texts:
         return annotation, is_swapped
 
 
-def names_in(data: bytes) -> tuple[list[str], set[str]]:
-    """Return the names of the objects, parts of them excepted, and the kinds of annotation that are there.
+class Names:
+    """Gathers the names of the objects of many files, parts of them excepted, and their kinds of
+    annotation."""
 
-    Raises InvalidXml.
-    """
-    kinds = {"box"}
-    if b"<polygon" in data:
-        kinds.add("polygon")
-    if b"<robndbox" in data or b"<name>rotation</name>" in data:
-        kinds.add("rotated_box")
-    found = _NAME.findall(data)
-    if len(found) == data.count(b"<object"):
-        try:
-            return [name.decode().strip() for name in found], kinds
-        except UnicodeDecodeError:
-            pass
-    return [text_of(element, "name") for element in parse_xml(data).findall("object")], kinds
+    def __init__(self) -> None:
+        self.kinds: set[Kind] = {"box"}
+        self._raw: set[bytes] = set()
+        self._names: set[str] = set()
+
+    def see(self, data: bytes) -> None:
+        """Look through one file. Raises InvalidXml."""
+        if b"<polygon" in data:
+            self.kinds.add("polygon")
+        if b"<robndbox" in data or b"<name>rotation</name>" in data:
+            self.kinds.add("rotated_box")
+        found = _NAME.findall(data)
+        if len(found) == data.count(b"<object") and data.isascii():
+            self._raw.update(found)
+        else:
+            self._names.update(text_of(element, "name") for element in parse_xml(data).findall("object"))
+
+    def found(self) -> set[str]:
+        """Return the names, without the white space around them."""
+        return {name for name in (*self._names, *(raw.decode().strip() for raw in self._raw)) if name}
+
+
+def _pieces_of(text: str) -> tuple[list[str], tuple[int, int, int, int]] | None:
+    """Return the objects cut to pieces, and which of those are the corners; None where the text has more in
+    it."""
+    for pattern, corners in _LAYOUTS:
+        pieces: list[str] = pattern.split(text)
+        # Nothing may stand between the objects, nor after them but the end.
+        if not any(pieces[:-1:_COLUMNS]) and pieces[-1].rstrip() == _END:
+            return pieces, corners
+    return None
 
 
 def file_name_in(data: bytes) -> str:
