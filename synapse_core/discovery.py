@@ -228,13 +228,25 @@ def _forget_old_bytecode(folder: Path, module: str) -> None:
 
 def _is_of_another_plugin(module_name: str, folder: Path) -> bool:
     """Return True for a loaded module that lies in a plugin's folder, but not where `folder` has it."""
-    if not (origin := getattr(sys.modules[module_name], "__file__", None)):
-        return False  # a folder without __init__.py is where its modules are
+    module = sys.modules[module_name]
+    place = folder.resolve() / module_name.partition(".")[0]
+    if not (origin := getattr(module, "__file__", None)):
+        return _is_left_behind(module, place)
     file = Path(origin).resolve()
-    first = folder.resolve() / module_name.partition(".")[0]
-    if file.is_relative_to(first) or file == first.with_suffix(".py"):
+    if file.is_relative_to(place) or file == place.with_suffix(".py"):
         return False
     return any((home / CONFIG_NAME).is_file() for home in file.parents[: module_name.count(".") + 2])
+
+
+def _is_left_behind(module: ModuleType, place: Path) -> bool:
+    """Return True for a package without __init__.py that another plugin brought, or one that is gone.
+
+    Such a package looks for its modules wherever it is on sys.path, but not in one with an __init__.py.
+    """
+    paths = [Path(path) for path in getattr(module, "__path__", ())]
+    if any(path.resolve() == place for path in paths) and not (place / "__init__.py").is_file():
+        return False
+    return any((path.parent / CONFIG_NAME).is_file() or not path.exists() for path in paths)
 
 
 def _is_inside(module_name: str, package: str) -> bool:

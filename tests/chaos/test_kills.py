@@ -36,7 +36,7 @@ VICTIMS = {
 }
 # A run that goes on by itself, and so has to succeed whatever happened to who watched it.
 UNHARMED = ("client", "server")
-SHORT_ROUNDS = 8
+SHORT_ROUNDS = 6
 LONG_ROUNDS = 200
 STEPS = 40
 

@@ -27,6 +27,12 @@ SUCCEEDED, FAILED, STOPPED = ActionState.SUCCEEDED, ActionState.FAILED, ActionSt
 PENDING, SKIPPED, LOST = ActionState.PENDING, ActionState.SKIPPED, ActionState.LOST
 
 
+# Modes that have a coordinator for pipelines.
+pytestmark = pytest.mark.parametrize(
+    "lab", ["local", pytest.param("task", marks=pytest.mark.ray)], indirect=True
+)
+
+
 @dataclass
 class Line:
     """Pipelines in one mode."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import sys
 import types
 from collections.abc import Iterator
@@ -301,6 +302,21 @@ def test_plugins_whose_packages_share_a_name_do_not_mix_in_one_process(tmp_path:
 
     for name in ("one", "two", "three", "one", "two"):
         assert run_plugin(plugins[name], "who", env={}) == [name, name]
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_a_package_of_which_nothing_else_was_loaded_is_in_nobodys_way(tmp_path: Path, is_gone: bool):
+    bare = who(tmp_path, "bare")
+    (bare / "plugin" / "main.py").unlink()
+    with pytest.raises(PluginLoadError):
+        PluginDiscovery.from_path(bare).get_action_class("who")
+    assert "plugin" in sys.modules
+    if is_gone:
+        shutil.rmtree(bare)
+    full = who(tmp_path, "full")
+    (full / "plugin" / "__init__.py").touch()
+
+    assert run_plugin(full, "who", env={}) == ["full", "full"]
 
 
 def test_a_class_that_was_loaded_keeps_its_own_code_after_another_plugin_came(tmp_path: Path):
