@@ -11,7 +11,7 @@ import json
 import posixpath
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -33,8 +33,7 @@ _V2_TOOLS = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(NamedTuple):
     """One document, or an image without one. path, image, meta: below the source's root; key: the image's."""
 
     key: str
@@ -79,7 +78,7 @@ def read_layout(source: Source, found: Losses) -> Layout:
     """Return where everything is. Raises InvalidDataset where there are no documents."""
     layout = Layout()
     if source.only is not None:
-        stem = posixpath.splitext(source.only)[0]
+        stem = _stem(source.only) or source.only
         image = next((name for name in source.names()[1] if _stem(name) == stem and is_image(name)), None)
         layout.documents.append(Document(image or stem, None, source.only, image))
         return layout
@@ -108,26 +107,27 @@ def _add_set(
     source: Source, layout: Layout, split: str | None, documents: str, images: str, meta: str
 ) -> None:
     """Add the documents and images of one split."""
-    files = [path for path in _below(source, images) if is_image(path)]
-    image_of = {_stem(path): path for path in reversed(files)}  # of two with one stem, the first
-    others = [path for path in files if image_of[_stem(path)] != path]
+    files = [(path, _stem(path)) for path in _below(source, images) if is_image(path)]
+    image_of = {stem: path for path, stem in reversed(files)}  # of two with one stem, the first
+    others = [path for path, stem in files if image_of[stem] != path]
     kept = set(_below(source, meta))
+    below, images = (f"{folder}/" if folder else "" for folder in (documents, images))
     for path in _below(source, documents):
         if not path.lower().endswith(".json") or (not documents and path == CLASSES):
             continue
-        stem = _stem(path)
+        stem = path[:-5]
         image = image_of.pop(stem, None)
         layout.documents.append(
             Document(
                 image or stem,
                 split,
-                posixpath.join(documents, path),
-                posixpath.join(images, image) if image else None,
-                posixpath.join(meta, path) if path in kept else None,
+                below + path,
+                images + image if image else None,
+                f"{meta}/{path}" if path in kept else None,
             )
         )
     for image in sorted([*image_of.values(), *others]):
-        layout.documents.append(Document(image, split, None, posixpath.join(images, image)))
+        layout.documents.append(Document(image, split, None, images + image))
 
 
 def _below(source: Source, folder: str) -> list[str]:
@@ -140,7 +140,8 @@ def _below(source: Source, folder: str) -> list[str]:
 
 
 def _stem(path: str) -> str:
-    return posixpath.splitext(path)[0]
+    """Return a path without the extension, which it has."""
+    return path.rpartition(".")[0]
 
 
 def _read_classes(source: Source, found: Losses) -> list[ClassDef]:

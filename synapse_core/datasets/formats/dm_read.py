@@ -61,6 +61,29 @@ class _Image(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     group: _Empty = []
 
 
+class _BoxHead(msgspec.Struct, gc=False):
+    classification: str
+    attrs: list[_Attribute] = []
+
+
+class _ImageHead(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    bounding_box: list[_BoxHead] = []
+    polygon: _Empty = []
+    polyline: _Empty = []
+    keypoint: _Empty = []
+    segmentation: _Empty = []
+    classification: _Empty = []
+    relation: _Empty = []
+    group: _Empty = []
+
+
+class _PlainHead(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """What the first pass needs of a plain document."""
+
+    images: Annotated[list[_ImageHead], msgspec.Meta(min_length=1, max_length=1)]
+    classification: dict[str, list[str]] = {}
+
+
 class _Plain(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """A document of version 2 with one image and nothing but boxes."""
 
@@ -222,7 +245,8 @@ class DmReader:
 
     def _look_through(self, documents: list[Document], seen: _Seen, told: Losses) -> None:
         """Collect what is in all documents; those that cannot be read are told, and have no items."""
-        decode = msgspec.json.Decoder(_Plain).decode
+        decode = msgspec.json.Decoder(_PlainHead).decode
+        listed: dict[str, list[str]] = {}
         room = _MOST_KEPT_BYTES
         names = seen.names
         for document in documents:
@@ -242,13 +266,12 @@ class DmReader:
                     count = max(1, len(opened.media))
                 else:
                     count = 1
-                    _see_listed(plain.classification, seen)
-                    for box in plain.images[0].bounding_box:
-                        names.add(box.classification)
-                        if box.attrs and any(one.name == "rotation" for one in box.attrs):
-                            seen.kinds.add("rotated_box")
-                        else:
-                            seen.kinds.add("box")
+                    if plain.classification != listed:  # mostly it is the same in every document
+                        listed = plain.classification
+                        _see_listed(listed, seen)
+                    boxes = plain.images[0].bounding_box
+                    names.update([box.classification for box in boxes])
+                    seen.kinds.update(_kinds_of_boxes(boxes, data))
             except (msgspec.DecodeError, InvalidDataset, NotFound) as error:
                 told.tell("BAD_FILE", document.key, document.path, message=str(error))
                 continue
@@ -256,6 +279,15 @@ class DmReader:
             if (room := room - len(data)) > 0:
                 self._kept[document.path] = data
         names.discard("")
+
+
+def _kinds_of_boxes(boxes: list[_BoxHead], data: bytes) -> set[Kind]:
+    if b'"rotation"' not in data:
+        return {"box"} if boxes else set()
+    return {
+        "rotated_box" if any(one.name == "rotation" and one.value for one in box.attrs) else "box"
+        for box in boxes
+    }
 
 
 def open_document(data: bytes, kept: bytes | None) -> Opened:

@@ -5,7 +5,6 @@ of the other version has more to say.
 from __future__ import annotations
 
 import posixpath
-from collections import Counter
 from typing import Any
 
 import msgspec
@@ -26,7 +25,7 @@ _FOLDERS = {split: folder for folder, split in reversed(SPLITS.items())}
 class _Box(msgspec.Struct, gc=False):
     id: str
     classification: str
-    attrs: list[Any]
+    attrs: tuple[()]
     data: Any
 
 
@@ -73,7 +72,7 @@ class DmWriter:
         if origin is not None:
             self._add_known(folder, stem, item, origin, losses)
         else:
-            document = self._plain(index, item, losses) if self._version == 2 else None
+            document = self._plain(index, item, losses) if item.is_plain and self._version == 2 else None
             if document is None:
                 media = self._entries.write(item, losses, {})
                 document = self._encoded(item.media, media, _size(item))
@@ -101,37 +100,25 @@ class DmWriter:
         return ""
 
     def _plain(self, index: int, item: Item, losses: Losses) -> bytes | None:
-        """Return the document of an item with nothing but boxes, None for any other."""
-        boxes = []
-        labels: Counter[int] = Counter()
-        names = self._names
-        for number, one in enumerate(item.annotations):
-            if (
-                one.box is None
-                or one.shape is not None
-                or one.points is not None
-                or one.angle
-                or one.label < 0
-                or one.attributes is not None
-                or one.is_crowd
-                or one.score is not None
-                or one.group is not None
-            ):
-                return None
-            own_id = f"{index:06d}{number:04d}" if one.id is None else str(one.id)
-            boxes.append(_Box(own_id, names[one.label], [], one.box))
-            labels[one.label] += 1
-        if len({box.id for box in boxes}) < len(boxes):
+        """Return the document of an item with nothing but boxes, None where they have not each an id."""
+        names, after = self._names, losses.after
+        ids = {one.id for one in item.annotations}
+        if ids == {None}:
+            boxes = [
+                _Box(f"{index:06d}{number:04d}", names[one.label], (), one.box)
+                for number, one in enumerate(item.annotations)
+            ]
+        elif None in ids or len(ids) < len(item.annotations):
             return None
-        for label, number in labels.items():
-            losses.after[label] += number
+        else:
+            boxes = [_Box(str(one.id), names[one.label], (), one.box) for one in item.annotations]
+        for one in item.annotations:
+            after[one.label] += 1
         losses.counts["box", "written"] += len(boxes)
-        found = sorted(names[label] for label in labels)
-        document = {
-            "classification": {"bounding_box": found} if boxes else {},
-            "images": [{"bounding_box": boxes} if boxes else {}],
-        }
-        return msgspec.json.encode(document)
+        found = sorted({box.classification for box in boxes})
+        return msgspec.json.encode(
+            {"classification": {"bounding_box": found}, "images": ({"bounding_box": boxes},)}
+        )
 
     def _encoded(self, kind: str, media: Media, size: tuple[int, int] | None) -> bytes:
         """Return a new document of one medium."""
