@@ -166,6 +166,7 @@ class _Measured:
             mine / least,
             f"<= {_MOST_OF_PROTOTYPE:g} x",
             mine <= _MOST_OF_PROTOTYPE * least,
+            f"(our imports {_seconds(measure.import_seconds(self._taken['ours']))})",
         )
 
     def _growth(self, medium: float) -> Figure:
