@@ -172,7 +172,7 @@ def _launch(command: list[str], output: Path, environment: Mapping[str, str] | N
 
 
 def _last_words(path: Path) -> str:
-    """Return the last line of a log that says something: tracebacks end with the reason, frames with a rule."""
+    """Return the last line that says something: tracebacks end with the reason, frames with a rule."""
     lines = path.read_text(errors="replace").splitlines()
     return next((line.strip("│ ")[:160] for line in reversed(lines) if any(map(str.isalpha, line))), "")
 
