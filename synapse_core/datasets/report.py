@@ -62,6 +62,7 @@ CODES: dict[str, str] = {
     "ROTATION_DROPPED": "a turned box became the upright box around it",
     "ROUNDED": "coordinates are rounded to what the target holds",
     "SCORE_DROPPED": "the target has no place for a score",
+    "SEVERAL_CLASSES": "the target holds one class an image, and this is another one",
     "SIZE_MISMATCH": "the stated size of the image is not the file's",
     "SPLIT_DROPPED": "the target has no place for the split",
     "UNKNOWN_CLASS": "the class is not in the dataset's list",

@@ -96,32 +96,21 @@ class VocWriter:
         """Return the <object> elements of an item, and tell what became of each annotation."""
         texts: list[str] = []
         offset, names, after = self._offset, self._escaped, losses.after
-        plain, is_whole = 0, True
-        for one in item.annotations:
-            box = one.box
-            if (
-                box is not None
-                and one.shape is None
-                and one.points is None
-                and one.label >= 0
-                and one.attributes is None
-                and not one.angle
-                and not one.is_crowd
-                and one.score is None
-                and one.group is None
-            ):
-                x, y, width, height = box
+        is_whole = True
+        if item.is_plain:
+            for one in item.annotations:
+                x, y, width, height = one.box  # type: ignore[misc]  # is_plain says that it has one
                 texts.append(_PLAIN % (names[one.label], x + offset, y + offset, x + width, y + height))
                 after[one.label] += 1
-                plain += 1
                 if is_whole and (x % 1 or y % 1 or width % 1 or height % 1):
                     is_whole = False
-            elif (text := self._object(one, item, losses)) is not None:
-                texts.append(text)
-                wrote(losses, one)
-                is_whole = False
-        if plain:
-            losses.counts["box", "written"] += plain
+            losses.counts["box", "written"] += len(texts)
+        else:
+            for one in item.annotations:
+                if (text := self._object(one, item, losses)) is not None:
+                    texts.append(text)
+                    wrote(losses, one)
+                    is_whole = False
         if not is_whole:
             error = _ROUNDING * max(item.width or 10_000, item.height or 10_000)
             losses.largest_error_pixels = max(losses.largest_error_pixels, error)
