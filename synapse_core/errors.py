@@ -16,6 +16,7 @@
     │   ├── ActionNotFoundError          unknown_action       also a PluginError
     │   ├── RunNotFound                  unknown_run
     │   └── UnknownFormat                unknown_format       of a dataset
+    │       └── UnknownConversion        unknown_conversion   no converter between two; also a ValueError
     ├── InvalidRequest                   invalid_request      the call itself cannot be carried out as asked
     ├── Conflict                         conflict             the same key stands for something else
     ├── DatasetError                     dataset_error
@@ -280,6 +281,20 @@ class UnknownFormat(NotFound):
             hint="Give one of these, or leave the format out to have it detected."
             if verb == "read"
             else "Give one of these.",
+        )
+
+
+class UnknownConversion(UnknownFormat, ValueError):
+    """There is no converter between these two formats."""
+
+    code = "unknown_conversion"
+
+    def __init__(self, source: str, target: str, pairs: Sequence[str]) -> None:
+        SynapseError.__init__(
+            self,
+            f"There is no converter from {source!r} to {target!r}. There are {', '.join(pairs)}.",
+            {"source": source, "target": target, "pairs": list(pairs)},
+            hint="convert() of synapse_core.datasets.conversion knows every pair of formats.",
         )
 
 

@@ -171,6 +171,25 @@ CALLS = {
     "synapse_core.discovery:PluginDiscovery.get_action_result_model": "(action)",
     "synapse_core.discovery:PluginDiscovery.get_action_input_type": "(action)",
     "synapse_core.discovery:PluginDiscovery.get_action_output_type": "(action)",
+    # datasets
+    "synapse_core.datasets:get_converter": "(source, target, **kwargs)",
+    "synapse_core.datasets:FromDMConverter": "(root_dir=None, is_categorized=False, "
+    "is_single_conversion=False, dm_version='v2')",
+    "synapse_core.datasets:FromDMConverter.convert": "()",
+    "synapse_core.datasets:FromDMConverter.save_to_folder": "(output_dir)",
+    "synapse_core.datasets:FromDMConverter.get_config_path": "(output_dir)",
+    "synapse_core.datasets:FromDMConverter.convert_single_file": "(data, original_file, **kwargs)",
+    "synapse_core.datasets:ToDMConverter": "(root_dir=None, is_categorized=False, "
+    "is_single_conversion=False, dm_version='v2')",
+    "synapse_core.datasets:ToDMConverter.convert": "()",
+    "synapse_core.datasets:ToDMConverter.save_to_folder": "(output_dir)",
+    "synapse_core.datasets:ToDMConverter.get_config_path": "(output_dir)",
+    "synapse_core.datasets:ToDMConverter.convert_single_file": "(data, original_file, **kwargs)",
+    "synapse_core.actions:DatasetParams": "(*, operation=…, dataset=None, splits=None, path=None, "
+    "source_format='dm_v2', target_format='yolo', dm_version='v2', output_dir=None, is_categorized=False)",
+    "synapse_core.actions:DatasetAction": "(params, ctx)",
+    "synapse_core.actions.dataset:DatasetAction.download": "()",
+    "synapse_core.actions.dataset:DatasetAction.convert": "()",
     # errors
     "synapse_core.errors:PluginError": "(message, details=None)",
     "synapse_core.errors:ValidationError": "(message, details=None)",
@@ -189,6 +208,9 @@ NAMES = [
     "synapse_core.steps.registry:StepRegistry",
     "synapse_core.steps.base:StepResult",
     "synapse_core.discovery:PluginDiscovery",
+    "synapse_core.actions:DatasetOperation",
+    "synapse_core.actions.dataset:DatasetOperation",
+    "synapse_core.actions.dataset:DatasetParams",
     "synapse_core.errors:ActionNotFoundError",
     "synapse_core.executors.ray:RayActorExecutor",
     "synapse_core.executors.ray:RayJobExecutor",
@@ -202,8 +224,7 @@ NAMES = [
 # Promised, and part of what is not built: by module. "name(parameter)" is a parameter that is not taken.
 _LATER = {
     # the registry and the templates of actions
-    "actions": "ActionRegistry ActionSpec ActionType DatasetAction DatasetOperation DatasetParams "
-    "AddTaskDataAction AddTaskDataMethod AddTaskDataParams",
+    "actions": "ActionRegistry ActionSpec ActionType AddTaskDataAction AddTaskDataMethod AddTaskDataParams",
     # specialised actions
     "actions.train": "BaseTrainAction BaseTrainParams TrainContext",
     "actions.train.action": "TrainProgressCategories",
@@ -214,11 +235,8 @@ _LATER = {
     "actions.inference": "BaseInferenceAction BaseDeploymentAction BaseServeDeployment DeploymentContext",
     "actions.inference.action": "InferenceProgressCategories",
     "actions.inference.deployment": "DeploymentProgressCategories",
-    "actions.dataset": "DatasetAction DatasetOperation DatasetParams",
     "actions.add_task_data": "AddTaskDataAction AddTaskDataMethod AddTaskDataProgressCategories",
     "executors.ray": "RayActorExecutor(runtime_env)",
-    # datasets
-    "datasets": "FromDMConverter ToDMConverter get_converter",
     # the backend: its loggers, trials and states, and the errors of publishing
     "loggers": "TqdmLogger BackendLogger JobLogger BaseLogger.get_progress_record BaseLogger.set_step(order)",
     "context": "RuntimeContext.log_trials",
