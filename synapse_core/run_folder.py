@@ -91,7 +91,7 @@ class PipelineEntry(msgspec.Struct, frozen=True, omit_defaults=True):
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Everything that a worker needs to know.
 
-    root: the plugin's folder. environment: plain values from config.yaml; passed_names: variables whose
+    root: the plugin's folder, empty for an action of our own. environment: plain values from config.yaml; passed_names: variables whose
     values come from the submitter's environment and are never written down for longer than it takes to
     hand them over. runtime_env, packages: how a Ray job's surroundings are made, as config.yaml has it.
     ships: what is uploaded to the cluster instead of being read from a shared disk: "plugin", "sdk".

@@ -197,8 +197,8 @@ def failure_of(error: BaseException, root: Path, plugin: str) -> Failed:
 
 def _succeed(request: RunRequest, context: RuntimeContext) -> Succeeded:
     reference = request.actions[0]
-    # A coordinator is our own: nothing of a plugin's has to be found.
-    root = None if request.pipeline else Path(request.root)
+    # What is our own has no root: nothing of a plugin's has to be found.
+    root = Path(request.root) if request.root else None
     found = load_action(reference.entrypoint, root, request.plugin)
     action = introduced(found, reference.name, reference.category)
     result = action.dispatch(request.params, context, strict=reference.strict_results)

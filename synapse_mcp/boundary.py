@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import difflib
 import functools
@@ -16,7 +17,7 @@ import msgspec
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp.types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
+from mcp.types import CallToolResult, ImageContent, InputRequiredResult, TextContent, ToolAnnotations
 from pydantic import ValidationError
 
 from synapse_core.errors import SynapseError
@@ -115,6 +116,17 @@ def answer(record: Any) -> CallToolResult:
             hint="Ask for less: a smaller limit, one action instead of all, or a narrower filter.",
         )
     return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=plain)
+
+
+def picture(png: bytes, text: str) -> CallToolResult:
+    """Return a picture and one line about it."""
+    data = base64.b64encode(png).decode()
+    return CallToolResult(
+        content=[
+            ImageContent(type="image", data=data, mime_type="image/png"),
+            TextContent(type="text", text=_cut(masked(text))),
+        ]
+    )
 
 
 def failure(

@@ -23,6 +23,7 @@ from synapse_core.pipelines.display import display_progress
 from synapse_core.pipelines.plan import find_named, plan_pipeline
 from synapse_core.runs import Run
 from synapse_core.runs.request import make_request
+from synapse_mcp import cli_datasets
 from synapse_mcp.demo import run_demo
 from synapse_mcp.records import run_record
 from synapse_mcp.settings import Settings
@@ -38,6 +39,8 @@ runs_app = typer.Typer(help="Look at recorded runs and stop them.", no_args_is_h
 ray_app = typer.Typer(help="The Ray cluster of this home.", no_args_is_help=True)
 app.add_typer(runs_app, name="runs")
 app.add_typer(ray_app, name="ray")
+app.command("convert")(cli_datasets.convert_command)
+app.command("inspect")(cli_datasets.inspect_command)
 
 Plugins = Annotated[
     list[str] | None, typer.Option("--plugins", metavar="DIR", help="A folder of plugins; may be repeated.")

@@ -34,7 +34,8 @@ _PROFILE_KEYS = ("ray_address", "ray_token_path", "ray_jobs_url", "plugins")
 class Settings:
     """home: where runs are recorded. plugin_paths: searched in order. ray_address: None is our own.
 
-    ray_token_path, ray_jobs_url: a file with the token of that cluster, and its job server.
+    ray_token_path, ray_jobs_url: a file with the token of that cluster, and its job server. allowed_paths:
+    folders in which datasets are read and written; anywhere where there are none.
     """
 
     home: Path
@@ -43,10 +44,15 @@ class Settings:
     ray_token_path: Path | None = None
     ray_jobs_url: str | None = None
     profile: str = "default"
+    allowed_paths: tuple[Path, ...] = ()
 
     @classmethod
     def make(
-        cls, plugins: Sequence[str] = (), ray_address: str | None = None, profile: str | None = None
+        cls,
+        plugins: Sequence[str] = (),
+        ray_address: str | None = None,
+        profile: str | None = None,
+        allow_paths: Sequence[str] = (),
     ) -> Settings:
         """Return the settings for these arguments, the profile and the present environment.
 
@@ -74,6 +80,7 @@ class Settings:
             ray_token_path=None if token is None else Path(token).expanduser(),
             ray_jobs_url=chosen.get("ray_jobs_url"),
             profile=profile or "default",
+            allowed_paths=tuple(Path(name).expanduser().resolve() for name in allow_paths),
         )
 
     def open_home(self, *, adopts: bool = True) -> Home:
@@ -137,8 +144,15 @@ def parse_arguments(arguments: Sequence[str]) -> Settings:
     parser.add_argument(
         "--profile", metavar="NAME", help="settings from a table of profiles.toml in the home"
     )
+    parser.add_argument(
+        "--allow-path",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="read and write datasets in this folder only; may be repeated",
+    )
     given = parser.parse_args(arguments)
     try:
-        return Settings.make(given.plugins, given.ray_address, given.profile)
+        return Settings.make(given.plugins, given.ray_address, given.profile, given.allow_path)
     except SynapseError as error:
         parser.error(f"{error.message} {error.hint or ''}")

@@ -1,5 +1,5 @@
-"""What is true of every annotation before any format writes it: finite, with an area, and in the image, or told
-otherwise. Here all that was read is counted as seen.
+"""What is true of every annotation before any format writes it: finite, with an area, and in the image, or
+told otherwise. Here all that was read is counted as seen.
 """
 
 from __future__ import annotations

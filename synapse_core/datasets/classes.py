@@ -30,7 +30,9 @@ class ClassChoice:
         self._place = {old: new for new, old in enumerate(order)}
 
     def apply(self, item: Item, losses: Losses) -> None:
-        """Give an item's annotations the target's labels; those of classes that were not chosen are left out."""
+        """Give an item's annotations the target's labels; those of classes that were not chosen are left
+        out.
+        """
         kept = []
         for annotation in item.annotations:
             label = annotation.label

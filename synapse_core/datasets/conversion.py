@@ -13,16 +13,23 @@ from typing import Any
 import msgspec
 
 from synapse_core.datasets.classes import ClassChoice
-from synapse_core.datasets.detection import detect
+from synapse_core.datasets.detection import Detection, detect
 from synapse_core.datasets.format import Format, Reader, WriterSetup
 from synapse_core.datasets.formats import find_format
 from synapse_core.datasets.naming import Names
 from synapse_core.datasets.options import ConvertOptions, make_options
 from synapse_core.datasets.parts import Part, in_parts
 from synapse_core.datasets.report import Loss, Losses, LossSummary, keep_examples, summarise
-from synapse_core.datasets.source import open_source
+from synapse_core.datasets.source import Source, open_source
 from synapse_core.datasets.splits import split_of
-from synapse_core.datasets.target import FolderTarget, NoTarget, Target, disk_full, refuse_inside
+from synapse_core.datasets.target import (
+    FolderTarget,
+    NoTarget,
+    Target,
+    disk_full,
+    refuse_inside,
+    refuse_taken,
+)
 from synapse_core.errors import InvalidRequest, LossyConversion, UnknownFormat
 
 # What is written beside the annotations: the choices, the classes, the names that had to change.
@@ -36,8 +43,8 @@ class ConversionResult(msgspec.Struct, omit_defaults=True):
     """What a conversion made.
 
     output: the folder; None for a dry run. config_path: the file to open first, data.yaml for YOLO, say.
-    losses_path: JSON lines, one an entry of the loss report; None for a dry run. renamed: how many images have
-    another name than in the source (in synapse.json, by name).
+    losses_path: JSON lines, one an entry of the loss report; None for a dry run. renamed: how many images
+    have another name than in the source (in synapse.json, by name).
     """
 
     source: str
@@ -69,21 +76,16 @@ def convert(
 ) -> ConversionResult:
     """Convert a dataset. The output is complete, or not there.
 
-    source: a folder, an annotation file or a URL. to, source_format: see formats(). output: a folder, or a URL,
-    at which nothing stands. options: those of ConvertOptions. dry_run: account for everything, write nothing.
+    source: a folder, an annotation file or a URL. to, source_format: see formats(). output: a folder, or a
+    URL, at which nothing stands. options: those of ConvertOptions. dry_run: account for everything, write
+    nothing.
 
     Raises NotFound, UnknownFormat, UnrecognisedDataset, AmbiguousDataset or InvalidDataset for the source,
-    InvalidRequest and Conflict for the output, LossyConversion where it is to be strict and is not, and DiskFull.
+    InvalidRequest and Conflict for the output, LossyConversion where it is to be strict and is not, and
+    DiskFull.
     """
     began = time.perf_counter()
-    choices = make_options(**options)
-    target_format = find_format(to, verb="write")
-    opened = open_source(source)
-    detection = detect(opened, source_format)
-    if not dry_run:
-        if output is None:
-            raise InvalidRequest("There is no output to write to.", hint="Give output, or dry_run.")
-        refuse_inside(opened, output)
+    choices, target_format, opened, detection = _checked(source, to, output, source_format, dry_run, options)
     reader = detection.format.read(opened, choices)
     reader.wants_extra = detection.format is target_format
     with _target(None if dry_run else output) as target:
@@ -113,6 +115,40 @@ def convert(
             result.losses_path = posixpath.join(root, LOSSES_NAME)
     result.seconds = time.perf_counter() - began
     return result
+
+
+def check_conversion(
+    source: str | Path,
+    to: str,
+    output: str | Path | None,
+    *,
+    source_format: str = "auto",
+    dry_run: bool = False,
+    **options: Any,
+) -> None:
+    """Raise what `convert` would raise before it begins: for the source, the output, or an option."""
+    _checked(source, to, output, source_format, dry_run, options)
+    if output is not None and not dry_run:
+        refuse_taken(output)
+
+
+def _checked(
+    source: str | Path,
+    to: str,
+    output: str | Path | None,
+    source_format: str,
+    dry_run: bool,
+    options: dict[str, Any],
+) -> tuple[ConvertOptions, Format, Source, Detection]:
+    choices = make_options(**options)
+    target_format = find_format(to, verb="write")
+    opened = open_source(source)
+    detection = detect(opened, source_format)
+    if not dry_run:
+        if output is None:
+            raise InvalidRequest("There is no output to write to.", hint="Give output, or dry_run.")
+        refuse_inside(opened, output)
+    return choices, target_format, opened, detection
 
 
 class _Conversion:
@@ -152,7 +188,6 @@ class _Conversion:
         )
         self._losses = Losses(len(reader.header.classes), len(self._chosen.classes))
         self._examples: dict[str, list[Loss]] = {}
-        self._lines: list[bytes] = []
 
     def run(self) -> str:
         """Convert all items. Returns the path of the file to open first."""
@@ -180,7 +215,7 @@ class _Conversion:
             "renamed": self._renamed(),
         }
         self._target.write(CARD_NAME, msgspec.json.format(_encoder.encode(card), indent=1) + b"\n")
-        self._target.write(LOSSES_NAME, b"".join(self._lines))
+        self._target.append(LOSSES_NAME, b"")
 
     def _renamed(self) -> dict[str, str]:
         """Return new name -> the key of the source."""
@@ -196,7 +231,9 @@ class _Conversion:
     def _take(self, losses: Losses) -> None:
         self._losses.add(losses)
         keep_examples(self._examples, losses.entries)
-        self._lines += [_encoder.encode(entry) + b"\n" for entry in losses.entries]
+        if losses.entries:
+            lines = [_encoder.encode(entry) + b"\n" for entry in losses.entries]
+            self._target.append(LOSSES_NAME, b"".join(lines))
 
 
 @contextmanager

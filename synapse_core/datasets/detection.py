@@ -41,7 +41,8 @@ def detect(source: Source, asked: str = "auto") -> Detection:
     near = [(evidence, known) for evidence, known in found if best - evidence.score < _AHEAD]
     if len(near) > 1:
         raise AmbiguousDataset(
-            f"{source.path(source.only or '')} can be read as {' or as '.join(known.name for _, known in near)}: "
+            f"{source.path(source.only or '')} can be read as "
+            f"{' or as '.join(known.name for _, known in near)}: "
             + "; ".join(f"{known.name}: {', '.join(evidence.reasons)}" for evidence, known in near)
             + ".",
             {"candidates": [known.name for _, known in near]},

@@ -16,7 +16,9 @@ from synapse_core.datasets.target import Target
 
 @dataclass(frozen=True)
 class Evidence:
-    """Why a folder may be of a format. score: 0 to 1; below 0.5 it only resembles it. reasons: for a reader."""
+    """Why a folder may be of a format. score: 0 to 1; below 0.5 it only resembles it. reasons: for a
+    reader.
+    """
 
     score: float
     reasons: tuple[str, ...]
@@ -40,7 +42,8 @@ class Reader(Protocol):
         ...
 
     def items(self, start: int, stop: int, losses: Losses) -> Iterator[tuple[int, Item]]:
-        """Yield (index, item) for the entries from start to stop; one that cannot be read is told to `losses`.
+        """Yield (index, item) for the entries from start to stop; one that cannot be read is told to
+        `losses`.
 
         Annotations that cannot be read are counted in `losses` as seen and failed; all others by whoever gets
         the items.
@@ -79,14 +82,16 @@ class Writer(Protocol):
         ...
 
     def finish(self) -> str:
-        """Write what is about the whole. Returns the path of the file to open first, '' for the folder itself."""
+        """Write what is about the whole. Returns the path of the file to open first, '' for the folder
+        itself.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class WriterSetup:
-    """What a writer is made from. header: its classes are those of the target. class_ids: where the classes keep
-    the numbers of their source."""
+    """What a writer is made from. header: its classes are those of the target. class_ids: where the classes
+    keep the numbers of their source."""
 
     header: Header
     target: Target
@@ -96,12 +101,12 @@ class WriterSetup:
 
 @dataclass(frozen=True)
 class Format:
-    """One format. name: as agents write it. kinds: what it can hold; those that it cannot become another kind or
-    are told as left out.
+    """One format. name: as agents write it. kinds: what it can hold; those that it cannot become another
+    kind or are told as left out.
 
-    is_by_stem: two images that differ in their extension alone cannot both be in it. is_flat: its images lie in
-    one folder a split. has_splits: an item's split is kept. has_split_folders: images of different splits lie in
-    different folders, so that a name may be in each. clips: its readers refuse what leaves the image.
+    is_by_stem: two images that differ in their extension alone cannot both be in it. is_flat: its images lie
+    in one folder a split. has_splits: an item's split is kept. has_split_folders: images of different splits
+    lie in different folders, so that a name may be in each. clips: its readers refuse what leaves the image.
     has_crowds: it marks crowds.
     """
 

@@ -1,8 +1,8 @@
 """The one model that every dataset format is read into and written from.
 
-Coordinates are pixels of the stored image: floats, origin at the top left corner of the first pixel, y downwards,
-unrounded. A mask stays in the encoding of its source until a writer needs another one. What no field here
-stands for is carried along in `extra`, so that a target of the same format gets it back.
+Coordinates are pixels of the stored image: floats, origin at the top left corner of the first pixel, y
+downwards, unrounded. A mask stays in the encoding of its source until a writer needs another one. What no
+field here stands for is carried along in `extra`, so that a target of the same format gets it back.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class Mask(msgspec.Struct, gc=False):
 
     encoding `counts`: lengths of runs down the columns, background first (COCO's uncompressed form);
     `compressed`: the same as COCO's text; `row_runs`: [start, length] pairs along the rows (DM's rle);
-    `row_indices`: indices of pixels along the rows; `png`: a file, in `data` as its path below the dataset's root.
+    `row_indices`: indices of pixels along the rows; `png`: a file, in `data` as its path below the dataset's
+    root.
     """
 
     height: int
@@ -145,11 +146,11 @@ class Annotation(msgspec.Struct, gc=False):
 class Item(msgspec.Struct):
     """An image (or another medium) and what is annotated on it.
 
-    key: the image's path in the dataset, with / between its parts, unique there; it names the item everywhere.
-    width, height: pixels as the annotations count them; None where nobody knows. image: path of its file below
-    the source's root, None where there is none. where: file and line from which it was read. media: the kind.
-    id: the source's own. is_plain: every annotation is an upright box with a class and nothing else; whoever
-    checks items sets it, so that writers need not look.
+    key: the image's path in the dataset, with / between its parts, unique there; it names the item
+    everywhere. width, height: pixels as the annotations count them; None where nobody knows. image: path of
+    its file below the source's root, None where there is none. where: file and line from which it was read.
+    media: the kind. id: the source's own. is_plain: every annotation is an upright box with a class and
+    nothing else; whoever checks items sets it, so that writers need not look.
     """
 
     key: str
@@ -168,8 +169,8 @@ class Item(msgspec.Struct):
 class Header(msgspec.Struct):
     """What is true of a whole dataset.
 
-    classes: in the source's order. kinds: the kinds of annotation that are in it. splits: in order; empty where
-    it has none. info: top-level facts that the format carries along.
+    classes: in the source's order. kinds: the kinds of annotation that are in it. splits: in order; empty
+    where it has none. info: top-level facts that the format carries along.
     """
 
     format: str

@@ -45,7 +45,13 @@ class Names:
 
 def safe_name(key: str) -> str:
     """Return a key as a path that stays below the target and that every file system takes."""
-    if key.isascii() and key.isprintable() and len(key) < _MOST_NAME_BYTES and ".." not in key and key[:1] != "/":
+    if (
+        key.isascii()
+        and key.isprintable()
+        and len(key) < _MOST_NAME_BYTES
+        and ".." not in key
+        and key[:1] != "/"
+    ):
         return key if "\\" not in key and ":" not in key else _plain(key)
     return _plain(key)
 
@@ -61,7 +67,11 @@ def _shortened(part: str) -> str:
         return part.encode("utf-8", "replace").decode()
     stem, extension = posixpath.splitext(part)
     room = _MOST_NAME_BYTES - len(extension.encode("utf-8", "replace"))
-    return os_bytes[:room].decode("utf-8", "ignore") + extension if stem else os_bytes[:room].decode("utf-8", "ignore")
+    return (
+        os_bytes[:room].decode("utf-8", "ignore") + extension
+        if stem
+        else os_bytes[:room].decode("utf-8", "ignore")
+    )
 
 
 def _folded(name: str, target: Format) -> str:

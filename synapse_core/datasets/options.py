@@ -23,14 +23,14 @@ class ConvertOptions:
 
     task: what YOLO labels are about; `auto` takes the most that is in the source. images: `link` makes hard
     links and copies where the file system has none; `none` writes annotations alone.
-    bounds: what becomes of what leaves the image; `auto` clips where the target's readers refuse it, and keeps
-    it otherwise. crowds: `auto` keeps them where the target marks them and drops them elsewhere.
-    voc_coordinates: how Pascal VOC corners are read and written: `literal`, 0-based with width = xmax - xmin, as
-    most tools write them, or `devkit`, 1-based with both corners inside, as its development kit says.
-    class_order: the source's own, or by name. classes: only these, in this order. splits: as they are, by a
-    hash of the name (80 % train, 10 % val, 10 % test), or put together. mask_tolerance_pixels: how far an outline
-    may lie from the mask that it is made of. strict: end with LossyConversion, and without output, where
-    anything is lost. workers: processes, `auto` by size, or `ray`.
+    bounds: what becomes of what leaves the image; `auto` clips where the target's readers refuse it, and
+    keeps it otherwise. crowds: `auto` keeps them where the target marks them and drops them elsewhere.
+    voc_coordinates: how Pascal VOC corners are read and written: `literal`, 0-based with width = xmax -
+    xmin, as most tools write them, or `devkit`, 1-based with both corners inside, as its development kit
+    says. class_order: the source's own, or by name. classes: only these, in this order. splits: as they are,
+    by a hash of the name (80 % train, 10 % val, 10 % test), or put together. mask_tolerance_pixels: how far
+    an outline may lie from the mask that it is made of. strict: end with LossyConversion, and without
+    output, where anything is lost. workers: processes, `auto` by size, or `ray`.
     """
 
     task: Task = "auto"
@@ -54,7 +54,7 @@ class ConvertOptions:
                     f"{name} is {value!r}; it can be {', '.join(allowed)}.",
                     hint="Leave it out for the default." + did_you_mean(str(value), allowed),
                 )
-        if isinstance(self.workers, int) and self.workers < 1 or isinstance(self.workers, bool):
+        if (isinstance(self.workers, int) and self.workers < 1) or isinstance(self.workers, bool):
             raise InvalidRequest(f"workers is {self.workers!r}; it can be 1 or more, 'auto' or 'ray'.")
         if isinstance(self.workers, str) and self.workers not in ("auto", "ray"):
             raise InvalidRequest(f"workers is {self.workers!r}; it can be a number, 'auto' or 'ray'.")

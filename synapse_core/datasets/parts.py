@@ -1,6 +1,7 @@
 """A conversion in parts of a few hundred items: one after the other, in several processes, or on Ray.
 
-Which it is changes nothing in what is written: parts are cut in the same places, and put together in their order.
+Which it is changes nothing in what is written: parts are cut in the same places, and put together in their
+order.
 """
 
 from __future__ import annotations
@@ -106,11 +107,13 @@ def _processes(options: ConvertOptions, count: int) -> int:
 def _in_processes(part: Part, bounds: list[tuple[int, int]], processes: int) -> Iterator[PartResult]:
     """Process k converts the parts k, k + n, …; they are taken in order, so that none runs far ahead."""
     # A fork of a process with threads can hang for ever.
-    start = _forked if sys.platform == "linux" and threading.active_count() == 1 else _spawned
+    start: type[_forked] | type[_spawned] = (
+        _forked if sys.platform == "linux" and threading.active_count() == 1 else _spawned
+    )
     with ExitStack() as stack:
-        receive = [
-            stack.enter_context(start(part, bounds[number::processes])) for number in range(processes)
-        ]
+        receive: list[_forked | _spawned] = []
+        for number in range(processes):
+            receive.append(stack.enter_context(start(part, bounds[number::processes])))
         for number in range(len(bounds)):
             result = receive[number % processes].next()
             if isinstance(result, BaseException):
@@ -216,7 +219,7 @@ def _on_ray(part: Part, bounds: list[tuple[int, int]], target: Target) -> Iterat
             "workers='ray' needs a process that is connected to a Ray cluster; this one is not.",
             hint="Convert in a run of mode task or job, or connect first.",
         )
-    cpus = int(ray.cluster_resources().get("CPU", 1))
+    cpus = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
     convert = ray.remote(num_cpus=1)(_held_part)
     shared = ray.put(part)
     waiting: deque[Any] = deque()

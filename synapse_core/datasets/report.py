@@ -1,12 +1,13 @@
-"""What became of every annotation of a conversion: counted, with a reason for each that changed or was left out.
+"""What became of every annotation of a conversion: counted, with a reason for each that changed or was left
+out.
 
 Each annotation that a source holds has one outcome, so that for every kind
 
     seen = written + merged + split_extra + skipped + failed
 
-holds: `written` as one annotation (perhaps with a loss that is told), `merged` into another one, `split_extra`
-as several, `skipped` because the target has no place for it or a choice left it out, `failed` because it is
-broken.
+holds: `written` as one annotation (perhaps with a loss that is told), `merged` into another one,
+`split_extra` as several, `skipped` because the target has no place for it or a choice left it out, `failed`
+because it is broken.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from synapse_core.datasets.model import ClassDef, Kind
+from synapse_core.datasets.model import Annotation, ClassDef, Item, Kind
 
 Outcome: TypeAlias = Literal["written", "merged", "split_extra", "skipped", "failed"]
 OUTCOMES: tuple[Outcome, ...] = ("written", "merged", "split_extra", "skipped", "failed")
@@ -56,6 +57,7 @@ CODES: dict[str, str] = {
     "OUTSIDE_ROOT": "the name leads out of the dataset",
     "PARTS_JOINED": "the parts of one object are joined by lines without width",
     "PARTS_SPLIT": "the parts of one object became several annotations",
+    "POINTS_DROPPED": "the key points are left out; the outline is kept",
     "POINTS_TO_BOX": "only the box around the points is kept",
     "POLYGON_TO_BOX": "only the box around a polygon is kept",
     "POLYGON_TO_MASK": "a polygon was rasterised",
@@ -86,7 +88,8 @@ class Loss(msgspec.Struct, omit_defaults=True):
     """One entry: what happened to which annotation, and why.
 
     item: key of the image. where: file and line. field: what is affected. before, after: its values.
-    outcome: empty where the entry is about an item or a file and no annotation.
+    outcome: empty where the entry is about an item or a file and no annotation. count: annotations of the
+    item that it stands for, where the same happened to several.
     """
 
     code: str
@@ -99,6 +102,7 @@ class Loss(msgspec.Struct, omit_defaults=True):
     before: Any = None
     after: Any = None
     message: str = ""
+    count: int = 1
 
 
 class Losses:
@@ -135,6 +139,11 @@ class Losses:
             self.counts[kind, outcome] += 1
         self.entries.append(Loss(code, item, kind, outcome, annotation, where, field, before, after, message))
 
+    def change_all(self, code: str, item: str, kind: Kind, count: int, where: str, message: str = "") -> None:
+        """Tell of the same change of several annotations of an item, all of which are written."""
+        self.codes[code] += count
+        self.entries.append(Loss(code, item, kind, "written", where=where, message=message, count=count))
+
     def tell(
         self,
         code: str,
@@ -164,6 +173,45 @@ class Losses:
         self.largest_error_pixels = max(self.largest_error_pixels, other.largest_error_pixels)
 
 
+class ItemLosses:
+    """What a writer does to the annotations of one item; the same change of several becomes one entry."""
+
+    def __init__(self, item: Item, losses: Losses) -> None:
+        self._item = item
+        self._losses = losses
+        self._same: Counter[tuple[str, Kind]] = Counter()
+
+    def leave(self, one: Annotation, kind: Kind, code: str, message: str = "") -> None:
+        """Tell that an annotation is left out."""
+        item = self._item
+        self._losses.lose(
+            code, item.key, kind, "skipped", annotation=one.id, where=item.where, message=message
+        )
+
+    def change(self, one: Annotation, kind: Kind, code: str, message: str = "", before: Any = None) -> None:
+        """Tell that an annotation is written in another way than it was."""
+        if not message and before is None:
+            self._same[code, kind] += 1
+            return
+        item = self._item
+        self._losses.lose(
+            code,
+            item.key,
+            kind,
+            "written",
+            count=False,
+            annotation=one.id,
+            where=item.where,
+            before=before,
+            message=message,
+        )
+
+    def close(self) -> None:
+        """Tell what was collected."""
+        for (code, kind), number in self._same.items():
+            self._losses.change_all(code, self._item.key, kind, number, self._item.where)
+
+
 class KindCounts(msgspec.Struct):
     """What became of the annotations of one kind; see the module's equation."""
 
@@ -190,8 +238,8 @@ class ClassCounts(msgspec.Struct):
 class LossSummary(msgspec.Struct, omit_defaults=True):
     """What a conversion did, in numbers.
 
-    is_lossless: nothing was left out, changed or rounded by more than `largest_error_pixels`, which is the most
-    by which a written coordinate differs from the one that was read.
+    is_lossless: nothing was left out, changed or rounded by more than `largest_error_pixels`, which is the
+    most by which a written coordinate differs from the one that was read.
     reasons: code -> how often. examples: code -> the first entries.
     """
 

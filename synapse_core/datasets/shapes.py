@@ -116,8 +116,8 @@ def clip_box(box: Box, width: float, height: float) -> Box | None:
 def clip_ring(ring: Sequence[float], width: float, height: float) -> list[float]:
     """Return the part of a ring that lies in the image, empty where nothing does.
 
-    Cut at one border after the other (Sutherland and Hodgman, 1974); the parts of a ring that the image divides
-    stay joined along the border.
+    Cut at one border after the other (Sutherland and Hodgman, 1974); the parts of a ring that the image
+    divides stay joined along the border.
     """
     points = list(zip(ring[::2], ring[1::2], strict=True))
     for axis, limit, sign in ((0, 0.0, 1.0), (0, width, -1.0), (1, 0.0, 1.0), (1, height, -1.0)):
@@ -136,6 +136,8 @@ def clip_ring(ring: Sequence[float], width: float, height: float) -> list[float]
 
 
 def ring_area(ring: Sequence[float]) -> float:
-    """Return the area of a ring in square pixels; negative where it goes counter-clockwise, as one sees it."""
+    """Return the area of a ring in square pixels; negative where it goes counter-clockwise, as one sees
+    it.
+    """
     xs, ys = ring[::2], ring[1::2]
     return sum(xs[at - 1] * ys[at] - xs[at] * ys[at - 1] for at in range(len(xs))) / 2

@@ -1,7 +1,7 @@
 """Reading below one root, and nowhere else.
 
-Nothing outside the root is read: names that lead out of it ('..', absolute ones) and symbolic links that do are
-refused. A root is a local folder or file, or a URL that fsspec opens.
+Nothing outside the root is read: names that lead out of it ('..', absolute ones) and symbolic links that do
+are refused. A root is a local folder or file, or a URL that fsspec opens.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ class Source(Protocol):
         ...
 
     def read(self, path: str, most_bytes: int = MOST_ITEM_BYTES) -> bytes:
-        """Return what a file holds. Raises NotFound, and InvalidDataset where it is longer than most_bytes."""
+        """Return what a file holds. Raises NotFound, and InvalidDataset where it is longer than
+        most_bytes.
+        """
         ...
 
     def has(self, path: str) -> bool:

@@ -7,7 +7,14 @@ import hashlib
 from synapse_core.datasets.options import Splits
 
 # How folders and lists call the splits, in lower case.
-SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
 
 _TRAIN_PERCENT, _VAL_PERCENT = 80, 10
 

@@ -1,7 +1,7 @@
 """Writing a whole folder, or nothing.
 
-What is written goes into a hidden folder beside the place that was asked for, which gets its name at the end, in
-one step. A conversion that is killed leaves such a folder; the next one to the same place removes it.
+What is written goes into a hidden folder beside the place that was asked for, which gets its name at the
+end, in one step. A conversion that is killed leaves such a folder; the next one to the same place removes it.
 """
 
 from __future__ import annotations
@@ -41,17 +41,14 @@ class FolderTarget:
 
     def __init__(self, output: str | Path) -> None:
         """Raises Conflict where something stands at `output`."""
-        self.output = Path(os.path.abspath(Path(output).expanduser()))
-        if os.path.lexists(self.output) and not _is_empty_folder(self.output):
-            raise Conflict(
-                f"{self.output} is there already; a conversion never writes over anything.",
-                hint="Give another output, or remove it first.",
-            )
+        self.output = Path(output).expanduser().absolute()
+        refuse_taken(self.output)
         self.output.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(self.output)
         self.work = str(self.output.parent / f".{self.output.name}.{secrets.token_hex(4)}.partial")
-        os.mkdir(self.work)
-        # Held while this process, or a child of it, lives: whoever can take it knows that the folder is abandoned.
+        Path(self.work).mkdir()
+        # Held while this process, or a child of it, lives: whoever can take it knows that the folder is
+        # abandoned.
         self._lock = os.open(self.work, os.O_RDONLY | os.O_CLOEXEC)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._folders: set[str] = {""}
@@ -86,7 +83,7 @@ class FolderTarget:
     def finish(self) -> None:
         """Give the folder its name. Raises Conflict where another one came first."""
         try:
-            os.rename(self.work, self.output)
+            Path(self.work).rename(self.output)
         except OSError as error:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
                 raise
@@ -102,7 +99,7 @@ class FolderTarget:
     def _make_folder(self, path: str) -> None:
         folder = path.rpartition("/")[0]
         if folder not in self._folders:
-            os.makedirs(f"{self.work}/{folder}", exist_ok=True)
+            Path(self.work, folder).mkdir(parents=True, exist_ok=True)
             self._folders.add(folder)
 
 
@@ -141,6 +138,16 @@ def refuse_inside(source: Source, output: str | Path) -> None:
         raise InvalidRequest(
             f"The output {output} lies in the dataset that is read, {source.root}.",
             hint="Give an output beside the dataset.",
+        )
+
+
+def refuse_taken(output: str | Path) -> None:
+    """Raise Conflict where something stands at `output`."""
+    place = Path(output).expanduser()
+    if os.path.lexists(place) and not _is_empty_folder(place):
+        raise Conflict(
+            f"{output} is there already; a conversion never writes over anything.",
+            hint="Give another output, or remove it first.",
         )
 
 

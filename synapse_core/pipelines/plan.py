@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -108,7 +107,7 @@ def plan_pipeline(
     return RunRequest(
         run_id="",
         plugin="+".join(dict.fromkeys(entry.request.plugin for entry in entries)),
-        root=str(Path(coordinator.__file__).resolve().parents[1]),
+        root="",
         content="coordinator",
         actions=(ActionRef("+".join(entry.name for entry in entries), coordinator.ENTRYPOINT),),
         params=given,

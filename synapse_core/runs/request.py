@@ -16,6 +16,8 @@ from synapse_core.registry import CheckedAction, Registry
 from synapse_core.run_folder import ActionRef, PipelineEntry, RunRequest
 
 AUTO = "auto"
+# In the place of a plugin's code, for actions that come with Synapse.
+OWN_PLUGIN = "synapse"
 
 
 def make_request(
@@ -69,6 +71,31 @@ def unchecked_request(
         modes=modes,
         resources=resources,
         timeout_seconds=timeout_seconds,
+    )
+
+
+def own_request(
+    action: str,
+    entrypoint: str,
+    params: dict[str, Any],
+    *,
+    mode: str = AUTO,
+    modes: list[str],
+    timeout_seconds: float | None = None,
+) -> RunRequest:
+    """Return the request to run an action that comes with Synapse and belongs to no plugin.
+
+    mode: `local` unless another one is asked for. params: checked already.
+    """
+    return RunRequest(
+        run_id="",
+        plugin=OWN_PLUGIN,
+        root="",
+        content=OWN_PLUGIN,
+        actions=(ActionRef(action, entrypoint),),
+        params=params,
+        mode=choose_mode(RunMethod.LOCAL, mode, modes),
+        timeout_seconds=None if timeout_seconds is None else _positive(timeout_seconds),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from synapse_mcp.boundary import ToolSpec
-from synapse_mcp.tools import pipelines, plugins, runs, status
+from synapse_mcp.tools import datasets, pipelines, plugins, runs, status
 
 TOOLS: tuple[ToolSpec, ...] = (
     ToolSpec(status.get_status, "Server status", "core", reads_only=True),
@@ -15,4 +15,7 @@ TOOLS: tuple[ToolSpec, ...] = (
     ToolSpec(runs.list_runs, "List runs", "core", reads_only=True),
     ToolSpec(runs.get_run_logs, "Read a run's log", "core", reads_only=True),
     ToolSpec(runs.stop_run, "Stop a run", "core", reads_only=False, is_destructive=True, is_idempotent=True),
+    ToolSpec(datasets.inspect_dataset, "Inspect a dataset", "data", reads_only=True),
+    ToolSpec(datasets.convert_dataset, "Convert a dataset", "data", reads_only=False),
+    ToolSpec(datasets.preview_dataset, "Preview a dataset", "data", reads_only=True),
 )

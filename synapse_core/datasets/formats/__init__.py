@@ -28,7 +28,9 @@ def formats() -> list[Format]:
 
 
 def find_format(name: str, verb: Literal["read", "write"] = "read") -> Format:
-    """Return the format of this name. Raises UnknownFormat where there is none, or none that can be written."""
+    """Return the format of this name. Raises UnknownFormat where there is none, or none that can be
+    written.
+    """
     plain = _ALIASES.get(name.lower(), name.lower())
     if plain not in _MODULES or (verb == "write" and _load(plain).write is None):
         known = [known for known in _MODULES if verb == "read" or _load(known).write is not None]

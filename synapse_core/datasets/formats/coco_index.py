@@ -1,6 +1,7 @@
 """What one COCO file holds and where: its images, and the places of each image's annotations in the file.
 
-Nothing of an annotation is kept but a place, and not even that where the file has them in the order of its images.
+Nothing of an annotation is kept but a place, and not even that where the file has them in the order of its
+images.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ class FileIndex:
         self._blocks: list[tuple[int, int, int]] = []
         # Where the annotations of image i begin, among all in the order of the images; one more at the end.
         self._starts = array("i")
-        # Where in the file each annotation begins and ends, in that order; None where the file has that order.
+        # Where in the file each annotation begins and ends, in that order; None where the file has that
+        # order.
         self._places: tuple[array[int], array[int]] | None = None
         self._decoded: tuple[int, list[Row | BrokenRow]] = (-1, [])
         self._read()

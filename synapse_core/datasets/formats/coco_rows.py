@@ -1,4 +1,6 @@
-"""The rows of COCO's annotations array: decoded at once where they are as they should be, one by one otherwise."""
+"""The rows of COCO's annotations array: decoded at once where they are as they should be, one by one
+otherwise.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class Row(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 class BrokenRow(Exception):  # it is a row
-    """An annotation that cannot be read. kind: what it would have been; field, value: what is wrong with it."""
+    """An annotation that cannot be read. kind: what it would have been; field, value: what is wrong with
+    it.
+    """
 
     def __init__(self, message: str, kind: Kind, field: str, value: object, id: object = None) -> None:  # noqa: A002
         super().__init__(message)

@@ -9,7 +9,7 @@ import msgspec
 
 from synapse_core.datasets.format import Piece, Writer, WriterSetup
 from synapse_core.datasets.model import Annotation, Item, Kind, Mask, Polygon, Text, kind_of
-from synapse_core.datasets.report import Losses
+from synapse_core.datasets.report import ItemLosses, Losses
 from synapse_core.datasets.shapes import around, box_corners, ring_area, tight_box
 
 _encode = msgspec.json.Encoder().encode
@@ -48,9 +48,10 @@ class CocoWriter:
 
     def add(self, index: int, name: str, item: Item, losses: Losses) -> None:
         split = item.split or _DEFAULT
+        told = ItemLosses(item, losses)
         if item.media != "image":
             for one in item.annotations:
-                _leave(one, item, losses, "NOT_SUPPORTED", item.media)
+                told.leave(one, kind_of(one), "NOT_SUPPORTED", item.media)
             return
         image_id: Any = item.id if self._keeps_ids and isinstance(item.id, int) else index + 1
         rows = self._rows.setdefault(f"a:{split}", [])
@@ -73,7 +74,7 @@ class CocoWriter:
                 kind: Kind = "box"
             else:
                 kind = kind_of(one)
-                fields = self._fields(one, kind, item, losses)
+                fields = self._fields(one, kind, item, told)
                 if fields is None:
                     continue
                 row = image_part + _encode(fields)[1:]
@@ -81,6 +82,7 @@ class CocoWriter:
             written[kind] += 1
             if one.label >= 0:
                 after[one.label] += 1
+        told.close()
         for kind, number in written.items():
             losses.counts[kind, "written"] += number
         self._rows.setdefault(f"i:{split}", []).append(self._image_row(image_id, name, item))
@@ -176,19 +178,22 @@ class CocoWriter:
             fields["skeleton"] = [[start + 1, end + 1] for start, end in entry.skeleton]
         return fields | (entry.extra if self._keeps_ids else {})
 
-    def _fields(self, one: Annotation, kind: Kind, item: Item, losses: Losses) -> dict[str, Any] | None:
+    def _fields(self, one: Annotation, kind: Kind, item: Item, told: ItemLosses) -> dict[str, Any] | None:
         """Return an annotation's fields after its image, None where it has no place here, which is told."""
         if kind == "caption":
             assert isinstance(one.shape, Text)
             return {"caption": one.shape.text, **(one.extra or {})}
         if kind in ("tag", "group", "relation", "other", "polyline"):
-            return _leave(one, item, losses, "NOT_SUPPORTED")
+            told.leave(one, kind, "NOT_SUPPORTED")
+            return None
         if one.label < 0:
-            return _leave(one, item, losses, "LABEL_MISSING")
+            told.leave(one, kind, "LABEL_MISSING")
+            return None
         if one.is_crowd and self._drops_crowds:
-            return _leave(one, item, losses, "CROWD_DROPPED")
+            told.leave(one, kind, "CROWD_DROPPED")
+            return None
         fields: dict[str, Any] = {"category_id": self._class_ids[one.label]}
-        box, area, segmentation = self._place(one, kind, item, losses)
+        box, area, segmentation = self._place(one, kind, item, told)
         if one.points is not None:
             fields["keypoints"] = one.points
             fields["num_keypoints"] = sum(1 for seen in one.points[2::3] if seen > 0)
@@ -208,11 +213,11 @@ class CocoWriter:
             if self._keeps_ids:
                 fields |= one.extra
             else:
-                _change(one, kind, item, losses, "ATTRIBUTES_DROPPED", ", ".join(one.extra))
+                told.change(one, kind, "ATTRIBUTES_DROPPED", ", ".join(one.extra))
         return fields
 
     def _place(
-        self, one: Annotation, kind: Kind, item: Item, losses: Losses
+        self, one: Annotation, kind: Kind, item: Item, told: ItemLosses
     ) -> tuple[Any, float | None, Any]:
         """Return the box, the area and the segmentation of an annotation."""
         shape = one.shape
@@ -225,15 +230,15 @@ class CocoWriter:
             if item.width and item.height:
                 from synapse_core.datasets.mask_shapes import polygon_counts  # numpy: 80 ms
 
-                _change(one, kind, item, losses, "POLYGON_TO_MASK", "rings of COCO have no holes")
+                told.change(one, kind, "POLYGON_TO_MASK", "rings of COCO have no holes")
                 counts = polygon_counts(shape, item.height, item.width)
                 mask = Mask(item.height, item.width, "counts", counts)
                 return self._mask(one, mask)
-            _change(one, kind, item, losses, "HOLE_DROPPED", "the image's size is not known")
+            told.change(one, kind, "HOLE_DROPPED", "the image's size is not known")
             outer = shape.rings[: len(shape.rings) - shape.holes]
             return tight_box(one), sum(abs(ring_area(ring)) for ring in outer), outer
         if one.angle and one.box is not None:
-            _change(one, kind, item, losses, "BOX_TO_POLYGON", "COCO has no turned boxes")
+            told.change(one, kind, "BOX_TO_POLYGON", "COCO has no turned boxes")
             ring = box_corners(one.box, one.angle)
             extent = around(ring)
             assert extent is not None
@@ -251,13 +256,3 @@ class CocoWriter:
         counts = counts_of(mask)
         text = mask.data if mask.encoding in ("counts", "compressed") else counts_to_text(counts)
         return one.box or mask_box(mask), float(area_of_counts(counts)), {"size": size, "counts": text}
-
-
-def _leave(one: Annotation, item: Item, losses: Losses, code: str, message: str = "") -> None:
-    losses.lose(code, item.key, kind_of(one), "skipped", annotation=one.id, where=item.where, message=message)
-
-
-def _change(one: Annotation, kind: Kind, item: Item, losses: Losses, code: str, message: str = "") -> None:
-    losses.lose(
-        code, item.key, kind, "written", count=False, annotation=one.id, where=item.where, message=message
-    )

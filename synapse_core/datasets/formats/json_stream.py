@@ -1,7 +1,7 @@
 """Reading the arrays of a large JSON object in blocks, so that the file need never be in memory as a whole.
 
-Where one element ends is found without reading it: a block is cut after the last `}` that a comma and another `{`
-follow, and decoding says whether that was between two elements or inside one.
+Where one element ends is found without reading it: a block is cut after the last `}` that a comma and
+another `{` follow, and decoding says whether that was between two elements or inside one.
 """
 
 from __future__ import annotations
@@ -38,11 +38,13 @@ class Block:
 
 
 class JsonFile:
-    """A local JSON file. arrays: key -> where the array begins, just after its bracket; '' where the file is one
-    array. values: key -> value of everything else at the top."""
+    """A local JSON file. arrays: key -> where the array begins, just after its bracket; '' where the file is
+    one array. values: key -> value of everything else at the top."""
 
     def __init__(self, path: str, name: str) -> None:
-        """name: what the file is called in messages. Raises InvalidDataset where it is no JSON object or array."""
+        """name: what the file is called in messages. Raises InvalidDataset where it is no JSON object or
+        array.
+        """
         self.path = path
         self.name = name
         self.arrays: dict[str, int] = {}
@@ -190,7 +192,9 @@ class JsonFile:
 
 
 def _end_of_array(text: bytes) -> int | None:
-    """Return how many bytes of elements stand before the bracket that ends the array, None where none does."""
+    """Return how many bytes of elements stand before the bracket that ends the array, None where none
+    does.
+    """
     try:
         _raws.decode(text)
     except msgspec.DecodeError as error:

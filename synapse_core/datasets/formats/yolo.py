@@ -1,8 +1,9 @@
 """YOLO text labels: boxes, polygons, key points and turned boxes, in numbers relative to the image.
 
 Rows are `class cx cy w h` (detect), `class x1 y1 x2 y2 …` (segment), `class cx cy w h px py [v] …` (pose) and
-`class x1 y1 … x4 y4` (obb), with a score at the end in predictions. Relative to the image as it is shown, which is
-turned by its EXIF mark. Source: ultralytics 8.4, `verify_image_label`, which also says what a trainer refuses.
+`class x1 y1 … x4 y4` (obb), with a score at the end in predictions. Relative to the image as it is shown,
+which is turned by its EXIF mark. Source: ultralytics 8.4, `verify_image_label`, which also says what a
+trainer refuses.
 """
 
 from __future__ import annotations
@@ -246,7 +247,8 @@ def _task_of(source: Source, layout: Layout) -> str:
         return "detect"
     if long == [9] and len(lengths) == 1:
         raise AmbiguousDataset(
-            f"Every row has 9 numbers (see {lengths[9]}): corners of turned boxes, or polygons of four points.",
+            f"Every row has 9 numbers (see {lengths[9]}): corners of turned boxes, or polygons of four "
+            "points.",
             {"where": lengths[9]},
             hint="Say which: task='obb' or task='segment'.",
         )

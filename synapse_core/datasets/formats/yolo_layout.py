@@ -1,8 +1,8 @@
 """Where the images, labels and names of a YOLO dataset are.
 
-Ultralytics: a YAML file with `path`, `train`, `val`, `test` (a folder, a list file, or a list of them) and `names`.
-Darknet: `obj.data` with `train`, `valid` and `names`, the names one a line. Or nothing but folders. A label lies
-where its image does, with the last folder `images` replaced by `labels`, and ends in .txt.
+Ultralytics: a YAML file with `path`, `train`, `val`, `test` (a folder, a list file, or a list of them) and
+`names`. Darknet: `obj.data` with `train`, `valid` and `names`, the names one a line. Or nothing but folders.
+A label lies where its image does, with the last folder `images` replaced by `labels`, and ends in .txt.
 Source: the loaders of ultralytics 8.4 and darknet's `data` files.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from synapse_core.datasets.glance import Glance
 from synapse_core.datasets.report import Losses
@@ -194,7 +194,7 @@ def _named(data: dict[Any, Any], config: str, found: Losses) -> dict[int, str]:
     return named
 
 
-def _is_count(value: object) -> bool:
+def _is_count(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and 0 < value < 100_000
 
 
@@ -212,8 +212,8 @@ def _base(source: Source, folder: str, stated: object) -> str:
 def _place(source: Source, base: str, entry: str) -> str | None:
     """Return the path, below the root, of a folder or file that a description names.
 
-    Descriptions are written on other machines: of a path that leads out of the root, the longest end that is in it
-    is taken.
+    Descriptions are written on other machines: of a path that leads out of the root, the longest end that is
+    in it is taken.
     """
     entry = entry.replace("\\", "/").strip()
     if not entry:

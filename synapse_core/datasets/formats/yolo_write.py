@@ -1,5 +1,5 @@
-"""Writes YOLO labels that ultralytics takes: one task a dataset, every number within the image, no class beyond
-the names, and no mixture of boxes and polygons.
+"""Writes YOLO labels that ultralytics takes: one task a dataset, every number within the image, no class
+beyond the names, and no mixture of boxes and polygons.
 """
 
 from __future__ import annotations
@@ -7,10 +7,11 @@ from __future__ import annotations
 import json
 import posixpath
 from collections import Counter
+from typing import ClassVar
 
 from synapse_core.datasets.format import Piece, Writer, WriterSetup
-from synapse_core.datasets.model import Annotation, Item, Kind, Mask, Polygon, kind_of
-from synapse_core.datasets.report import Losses
+from synapse_core.datasets.model import Annotation, Box, Item, Kind, Mask, Polygon, kind_of
+from synapse_core.datasets.report import ItemLosses, Losses
 from synapse_core.datasets.shapes import box_corners, box_ring, tight_box
 from synapse_core.errors import InvalidRequest
 
@@ -32,9 +33,7 @@ def write(setup: WriterSetup) -> Writer:
         from synapse_core.datasets.formats.imagefolder import write as write_folders
 
         return write_folders(setup)
-    if task == "auto":
-        task = _task_for(setup)
-    return YoloWriter(setup, task)
+    return YoloWriter(setup, _task_for(setup) if task == "auto" else task)
 
 
 def _task_for(setup: WriterSetup) -> str:
@@ -127,130 +126,126 @@ class YoloWriter:
                 x, y, w, h = annotation.box  # type: ignore[misc]  # is_plain says that it has one
                 after[label] += 1
                 rows.append(
-                    "%d %.6f %.6f %.6f %.6f\n"
+                    "%d %.6f %.6f %.6f %.6f\n"  # noqa: UP031  # a third faster than an f-string
                     % (label, (x + w / 2) / width, (y + h / 2) / height, w / width, h / height)
                 )
             losses.counts["box", "written"] += len(rows)
             return rows
         rows = []
+        told = ItemLosses(item, losses)
         written: Counter[Kind] = Counter()
         for annotation in item.annotations:
-            row = self._row(annotation, item, width, height, losses)
+            kind = kind_of(annotation)
+            row = self._row(annotation, kind, width, height, told)
             if row is not None:
                 rows.append(row)
                 after[annotation.label] += 1
-                written[kind_of(annotation)] += 1
+                written[kind] += 1
+        told.close()
         for kind, number in written.items():
             losses.counts[kind, "written"] += number
         return rows
 
-    def _row(self, one: Annotation, item: Item, width: float, height: float, losses: Losses) -> str | None:
+    def _row(self, one: Annotation, kind: Kind, width: float, height: float, told: ItemLosses) -> str | None:
         """Return the row of an annotation, None where it was told to be left out."""
-        kind = kind_of(one)
-
-        def leave(code: str, message: str = "") -> None:
-            losses.lose(code, item.key, kind, "skipped", annotation=one.id, where=item.where, message=message)
-
-        def change(code: str, message: str = "", before: object = None) -> None:
-            losses.lose(
-                code,
-                item.key,
-                kind,
-                "written",
-                count=False,
-                annotation=one.id,
-                where=item.where,
-                before=before,
-                message=message,
-            )
-
         if kind in ("tag", "caption", "group", "relation", "other"):
-            return leave("NOT_SUPPORTED")
+            told.leave(one, kind, "NOT_SUPPORTED")
+            return None
         if one.label < 0:
-            return leave("LABEL_MISSING")
+            told.leave(one, kind, "LABEL_MISSING")
+            return None
         if one.is_crowd:
             if not self._keeps_crowds:
-                return leave("CROWD_DROPPED")
-            change("CROWD_MARK_DROPPED")
-        if self._task == "detect":
-            box = tight_box(one)
-            if box is None:
-                box = _mask_box(one)
-            if box is None or box[2] <= 0 or box[3] <= 0:
-                return leave("ZERO_AREA")
-            if kind in _TO_BOX:
-                change(_TO_BOX[kind])
-            numbers = self._box_numbers(box, width, height)
-        elif self._task == "segment":
-            if kind == "keypoints" and not isinstance(one.shape, Polygon | Mask):
-                return leave("NOT_SUPPORTED", "key points among polygons")
-            ring = self._ring(one, kind, change)
-            if ring is None:
-                return leave("NOT_SUPPORTED" if kind == "polyline" else "ZERO_AREA")
-            numbers = self._ring_numbers(ring, width, height)
-        elif self._task == "obb":
-            corners = self._corners(one, kind, change)
-            if corners is None:
-                return leave("NOT_SUPPORTED")
-            outside = max(-min(corners), max(corners[::2]) - width, max(corners[1::2]) - height)
-            if outside > 0:
-                change("CLIPPED", f"by {outside:g} pixels", corners)
-            numbers = self._ring_numbers(corners, width, height)
-        else:
-            if one.points is None:
-                return leave("NOT_SUPPORTED", "an annotation without key points among those with")
-            box = tight_box(one)
-            if box is None or box[2] <= 0 or box[3] <= 0:
-                return leave("ZERO_AREA")
-            if one.shape is not None:
-                change(_TO_BOX[kind_of(Annotation(0, shape=one.shape))])
-            numbers = self._box_numbers(box, width, height)
-            numbers += self._point_numbers(one.points, width, height, change)
+                told.leave(one, kind, "CROWD_DROPPED")
+                return None
+            told.change(one, kind, "CROWD_MARK_DROPPED")
+        numbers = self._numbers_of[self._task](self, one, kind, width, height, told)
+        if numbers is None:
+            return None
         if one.attributes:
-            change("ATTRIBUTES_DROPPED", ", ".join(map(str, one.attributes)), one.attributes)
+            told.change(one, kind, "ATTRIBUTES_DROPPED", ", ".join(map(str, one.attributes)), one.attributes)
+        if one.extra:
+            told.change(one, kind, "ATTRIBUTES_DROPPED", ", ".join(one.extra))
         if one.score is not None:
-            change("SCORE_DROPPED", before=one.score)
-        return f"{one.label} {' '.join(numbers)}\n"
+            told.change(one, kind, "SCORE_DROPPED", before=one.score)
+        return f"{one.label} {numbers}\n"
 
-    def _box_numbers(self, box: tuple[float, float, float, float], width: float, height: float) -> list[str]:
-        x, y, w, h = box
-        left, top = max(0.0, x), max(0.0, y)
-        right, bottom = min(width, x + w), min(height, y + h)
-        w, h = right - left, bottom - top
-        values = ((left + w / 2) / width, (top + h / 2) / height, w / width, h / height)
-        return [f"{value:.6f}" for value in values]
+    def _detect(
+        self, one: Annotation, kind: Kind, width: float, height: float, told: ItemLosses
+    ) -> str | None:
+        box = tight_box(one) or _mask_box(one)
+        if box is None or box[2] <= 0 or box[3] <= 0:
+            told.leave(one, kind, "ZERO_AREA")
+            return None
+        if kind in _TO_BOX:
+            told.change(one, kind, _TO_BOX[kind])
+        return _box_numbers(box, width, height)
 
-    def _ring_numbers(self, ring: list[float], width: float, height: float) -> list[str]:
-        return [
-            f"{min(max(value / (height if at % 2 else width), 0.0), 1.0):.6f}"
-            for at, value in enumerate(ring)
-        ]
+    def _segment(
+        self, one: Annotation, kind: Kind, width: float, height: float, told: ItemLosses
+    ) -> str | None:
+        if kind == "keypoints":
+            if not isinstance(one.shape, Polygon | Mask):
+                told.leave(one, kind, "NOT_SUPPORTED", "key points among polygons")
+                return None
+            told.change(one, kind, "POINTS_DROPPED")
+        ring = self._ring(one, kind, told)
+        if ring is None:
+            told.leave(one, kind, "NOT_SUPPORTED" if kind == "polyline" else "ZERO_AREA")
+            return None
+        return _ring_numbers(ring, width, height)
 
-    def _point_numbers(self, points: list[float], width: float, height: float, change) -> list[str]:  # type: ignore[no-untyped-def]
+    def _obb(self, one: Annotation, kind: Kind, width: float, height: float, told: ItemLosses) -> str | None:
+        corners = self._corners(one, kind, told)
+        if corners is None:
+            told.leave(one, kind, "NOT_SUPPORTED")
+            return None
+        outside = max(-min(corners), max(corners[::2]) - width, max(corners[1::2]) - height)
+        if outside > 0:
+            told.change(one, kind, "CLIPPED", f"by {outside:g} pixels", corners)
+        return _ring_numbers(corners, width, height)
+
+    def _pose(self, one: Annotation, kind: Kind, width: float, height: float, told: ItemLosses) -> str | None:
+        if one.points is None:
+            told.leave(one, kind, "NOT_SUPPORTED", "an annotation without key points among those with")
+            return None
+        box = tight_box(one)
+        if box is None or box[2] <= 0 or box[3] <= 0:
+            told.leave(one, kind, "ZERO_AREA")
+            return None
+        if one.shape is not None:
+            told.change(one, kind, _TO_BOX[kind_of(Annotation(0, shape=one.shape))])
+        points = self._point_numbers(one, width, height, told)
+        return f"{_box_numbers(box, width, height)} {points}"
+
+    # task -> what makes the numbers of a row
+    _numbers_of: ClassVar = {"detect": _detect, "segment": _segment, "obb": _obb, "pose": _pose}
+
+    def _point_numbers(self, one: Annotation, width: float, height: float, told: ItemLosses) -> str:
+        points = one.points or []
         numbers: list[str] = []
         for at in range(0, len(points), 3):
             x, y, seen = points[at : at + 3]
             if seen <= 0:
-                numbers += ["0.000000", "0.000000", "0"]
+                numbers.append("0.000000 0.000000 0")
                 continue
             if not (0 <= x <= width and 0 <= y <= height):
-                change("CLIPPED", "a key point lies outside the image", [x, y])
-            numbers += self._ring_numbers([min(max(x, 0.0), width), min(max(y, 0.0), height)], width, height)
-            numbers.append(f"{seen:.0f}")
+                told.change(one, "keypoints", "CLIPPED", "a key point lies outside the image", [x, y])
+            numbers.append(f"{_ring_numbers([x, y], width, height)} {seen:.0f}")
         missing = self._points - len(points) // 3
         if missing > 0:
-            change("KEYPOINT_PROFILE", f"{missing} points were added as not labelled")
-            numbers += ["0.000000", "0.000000", "0"] * missing
-        return numbers
+            told.change(one, "keypoints", "KEYPOINT_PROFILE", f"{missing} points were added as not labelled")
+            numbers += ["0.000000 0.000000 0"] * missing
+        return " ".join(numbers)
 
-    def _ring(self, one: Annotation, kind: Kind, change) -> list[float] | None:  # type: ignore[no-untyped-def]
+    def _ring(self, one: Annotation, kind: Kind, told: ItemLosses) -> list[float] | None:
         """Return the one ring that stands for an annotation, None where there is none."""
         shape = one.shape
         if isinstance(shape, Mask):
             from synapse_core.datasets.mask_shapes import mask_polygon  # numpy: 80 ms
 
             shape = mask_polygon(shape, self._tolerance)
-            change("MASK_TO_POLYGON")
+            told.change(one, kind, "MASK_TO_POLYGON")
         if isinstance(shape, Polygon):
             rings = [ring for ring in shape.rings if len(ring) >= 6]
             if not rings:
@@ -259,15 +254,16 @@ class YoloWriter:
                 return rings[0]
             from synapse_core.datasets.masks import join_rings
 
-            change("HOLE_BRIDGED" if shape.holes else "PARTS_JOINED", f"{len(rings)} rings")
+            code = "HOLE_BRIDGED" if shape.holes else "PARTS_JOINED"
+            told.change(one, kind, code, f"{len(rings)} rings")
             holes = min(shape.holes, len(rings) - 1)
             return join_rings(rings[: len(rings) - holes], rings[len(rings) - holes :])
         if kind in ("box", "rotated_box") and one.box is not None:
-            change("BOX_TO_POLYGON")
+            told.change(one, kind, "BOX_TO_POLYGON")
             return box_corners(one.box, one.angle) if one.angle else box_ring(one.box)
         return None
 
-    def _corners(self, one: Annotation, kind: Kind, change) -> list[float] | None:  # type: ignore[no-untyped-def]
+    def _corners(self, one: Annotation, kind: Kind, told: ItemLosses) -> list[float] | None:
         """Return the four corners that stand for an annotation, None where it has none."""
         if one.box is not None and kind in ("box", "rotated_box"):
             return box_corners(one.box, one.angle) if one.angle else box_ring(one.box)
@@ -276,21 +272,36 @@ class YoloWriter:
         box = tight_box(one) or _mask_box(one)
         if box is None or box[2] <= 0 or box[3] <= 0:
             return None
-        change(_TO_BOX[kind])
+        told.change(one, kind, _TO_BOX[kind])
         return box_ring(box)
 
     def _leave_out(self, item: Item, losses: Losses, code: str) -> None:
         """Leave out all annotations of an item that has no place here."""
+        told = ItemLosses(item, losses)
         for one in item.annotations:
-            losses.lose(
-                code,
-                item.key,
-                kind_of(one),
-                "skipped",
-                annotation=one.id,
-                where=item.where,
-                message=item.media,
-            )
+            told.leave(one, kind_of(one), code, item.media)
+
+
+def _box_numbers(box: Box, width: float, height: float) -> str:
+    x, y, w, h = box
+    if x < 0 or y < 0 or x + w > width or y + h > height:
+        right, bottom = min(width, x + w), min(height, y + h)
+        x, y = max(0.0, x), max(0.0, y)
+        w, h = right - x, bottom - y
+    return f"{(x + w / 2) / width:.6f} {(y + h / 2) / height:.6f} {w / width:.6f} {h / height:.6f}"
+
+
+def _ring_numbers(ring: list[float], width: float, height: float) -> str:
+    """Return a ring's coordinates relative to the image, cut to it."""
+    xs, ys = ring[::2], ring[1::2]
+    if min(xs) < 0 or max(xs) > width:
+        xs = [min(max(x, 0.0), width) for x in xs]
+    if min(ys) < 0 or max(ys) > height:
+        ys = [min(max(y, 0.0), height) for y in ys]
+    numbers = list(ring)
+    numbers[::2] = [x / width for x in xs]
+    numbers[1::2] = [y / height for y in ys]
+    return ("%.6f " * len(numbers) % tuple(numbers))[:-1]
 
 
 def _mask_box(one: Annotation) -> tuple[float, float, float, float] | None:

@@ -161,8 +161,8 @@ def distant_folder(order: RunOrder, claim: Claim) -> Iterator[RunFolder | None]:
     request = msgspec.json.decode(answer, type=RunRequest)
     folder = RunFolder(_base() / "runs" / hashlib.sha256(order.path.encode()).hexdigest()[:16])
     try:
-        root = _unpacked(desk, request.root)
-        folder.create(msgspec.structs.replace(request, root=str(root)))
+        root = str(_unpacked(desk, request.root)) if request.root else ""
+        folder.create(msgspec.structs.replace(request, root=root))
         folder.claim(claim)
         shipment = Shipment(order.path, order.home_node)
         (folder.path / "shipment.json").write_bytes(msgspec.json.encode(shipment))
