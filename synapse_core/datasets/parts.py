@@ -14,7 +14,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any, BinaryIO
@@ -107,18 +107,21 @@ def _processes(options: ConvertOptions, count: int) -> int:
 def _in_processes(part: Part, bounds: list[tuple[int, int]], processes: int) -> Iterator[PartResult]:
     """Process k converts the parts k, k + n, …; they are taken in order, so that none runs far ahead."""
     # A fork of a process with threads can hang for ever.
-    start: type[_forked] | type[_spawned] = (
-        _forked if sys.platform == "linux" and threading.active_count() == 1 else _spawned
+    start: type[_Forked | _Spawned] = (
+        _Forked if sys.platform == "linux" and threading.active_count() == 1 else _Spawned
     )
-    with ExitStack() as stack:
-        receive: list[_forked | _spawned] = []
+    started: list[_Forked | _Spawned] = []
+    try:
         for number in range(processes):
-            receive.append(stack.enter_context(start(part, bounds[number::processes])))
+            started.append(start(part, bounds[number::processes]))  # noqa: PERF401  # all are closed
         for number in range(len(bounds)):
-            result = receive[number % processes].next()
+            result = started[number % processes].next()
             if isinstance(result, BaseException):
                 raise result
             yield result
+    finally:
+        for process in started:
+            process.close()
 
 
 def results_of(part: Part, bounds: list[tuple[int, int]], send: Callable[[Any], None]) -> None:
@@ -132,7 +135,7 @@ def results_of(part: Part, bounds: list[tuple[int, int]], send: Callable[[Any], 
         send(error)
 
 
-class _forked:  # noqa: N801  # used as a function
+class _Forked:
     """A forked process that sends the results of its parts."""
 
     def __init__(self, part: Part, bounds: list[tuple[int, int]]) -> None:
@@ -151,10 +154,7 @@ class _forked:  # noqa: N801  # used as a function
             self._process.join()
             return _died(self._process.exitcode)
 
-    def __enter__(self) -> _forked:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._receiver.close()
         self._process.kill()
         self._process.join()
@@ -165,7 +165,7 @@ def _forked_main(part: Part, bounds: list[tuple[int, int]], receiver: Connection
     results_of(part, bounds, sender.send)
 
 
-class _spawned:  # noqa: N801  # used as a function
+class _Spawned:
     """The same in a new interpreter."""
 
     def __init__(self, part: Part, bounds: list[tuple[int, int]]) -> None:
@@ -185,10 +185,7 @@ class _spawned:  # noqa: N801  # used as a function
         except EOFError:
             return _died(self._process.wait())
 
-    def __enter__(self) -> _spawned:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         with suppress(ProcessLookupError):
             self._process.kill()
         with self._process:
