@@ -301,7 +301,8 @@ def _map(document: Document, name: str) -> dict[str, Any]:
 
 
 def _items(document: Document, name: str, media_id: str) -> list[dict[str, Any]]:
-    items = _list(_map(document, name).get(media_id) or [], f"{name}.{media_id}")
+    found = _map(document, name).get(media_id)
+    items = [] if found is None else _list(found, f"{name}.{media_id}")
     if any(not isinstance(item, dict) for item in items):
         raise InvalidDataset(f"{name}.{media_id} holds something that is no mapping: {_short(items)}")
     return items
