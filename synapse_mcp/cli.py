@@ -39,8 +39,7 @@ runs_app = typer.Typer(help="Look at recorded runs and stop them.", no_args_is_h
 ray_app = typer.Typer(help="The Ray cluster of this home.", no_args_is_help=True)
 app.add_typer(runs_app, name="runs")
 app.add_typer(ray_app, name="ray")
-app.command("convert")(cli_datasets.convert_command)
-app.command("inspect")(cli_datasets.inspect_command)
+app.add_typer(cli_datasets.app)
 
 Plugins = Annotated[
     list[str] | None, typer.Option("--plugins", metavar="DIR", help="A folder of plugins; may be repeated.")

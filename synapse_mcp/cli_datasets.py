@@ -17,6 +17,7 @@ from synapse_core.errors import LossyConversion, SynapseError
 # The exit code of a strict conversion that would lose something.
 _LOSSY = 3
 
+app = typer.Typer()
 console = Console()
 errors = Console(stderr=True)
 
@@ -25,6 +26,7 @@ SourceFormat = Annotated[str, typer.Option("--from", metavar="FORMAT", help="Det
 AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
 
 
+@app.command("convert")
 def convert_command(
     source: Source,
     to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="coco, yolo, voc, dm_v2, …")],
@@ -65,6 +67,7 @@ def convert_command(
     _print_json(result) if as_json else _print_result(result)
 
 
+@app.command("inspect")
 def inspect_command(source: Source, source_format: SourceFormat = "auto", as_json: AsJson = False) -> None:
     """Show what is in a dataset: format, splits, classes, objects and problems."""
     try:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import Any, BinaryIO
+from typing import Any
 
 from synapse_core.datasets.checking import Checker
 from synapse_core.datasets.classes import ClassChoice
@@ -170,7 +170,7 @@ class _Spawned:
 
     def __init__(self, part: Part, bounds: list[tuple[int, int]]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "synapse_core.datasets.part_process"],
+            [sys.executable, "-m", "synapse_core.datasets.parts"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -192,13 +192,16 @@ class _Spawned:
             pass
 
 
-def serve_parts(given: BinaryIO, taken: BinaryIO) -> None:
-    """Convert the parts that are asked for on one stream, and give the results on the other."""
-    part, bounds = pickle.load(given)
+def _serve() -> None:
+    """`python -m` this module: convert the parts that are asked for on stdin, give the results on stdout."""
+    # What a library prints must not get among the results.
+    results = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    part, bounds = pickle.load(sys.stdin.buffer)
 
     def send(result: Any) -> None:
-        pickle.dump(result, taken)
-        taken.flush()
+        pickle.dump(result, results)
+        results.flush()
 
     results_of(part, bounds, send)
 
@@ -243,3 +246,7 @@ def _held_part(part: Part, start: int, stop: int) -> PartResult:
     result = part.convert(start, stop)
     result.held = held
     return result
+
+
+if __name__ == "__main__":
+    _serve()

@@ -1,0 +1,20 @@
+"""The prompts: what a person picks in a client to have an agent begin something."""
+
+from __future__ import annotations
+
+import json
+
+from mcp.server import MCPServer
+
+from synapse_mcp.app import App
+from synapse_mcp.guides import guide
+
+
+def register_prompts(server: MCPServer[App]) -> None:
+    """Add every prompt."""
+
+    @server.prompt(title="Convert a dataset")
+    def convert_dataset(path: str, to: str) -> str:
+        """Look at a dataset, convert it, and say exactly what was lost."""
+        # Quoted: a path is data, whatever is written in it.
+        return f"Convert the dataset {json.dumps(path)} to {json.dumps(to)}.\n\n{guide('convert_dataset')}"
