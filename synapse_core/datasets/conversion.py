@@ -191,7 +191,11 @@ class _Conversion:
 
     def run(self) -> str:
         """Convert all items. Returns the path of the file to open first."""
-        self._take(self._reader.found)
+        found = self._reader.found
+        found.after = [0] * len(
+            self._chosen.classes
+        )  # a reader knows nothing of the classes that were chosen
+        self._take(found)
         done = 0
         for result in in_parts(self._part, self._count, self._target):
             self._take(result.losses)
