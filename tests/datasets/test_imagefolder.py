@@ -35,8 +35,8 @@ def test_splits_lie_above_the_classes_and_a_list_gives_their_order(tmp_path: Pat
         tmp_path,
         {
             "train/cat/1.png": png(),
-            "valid/dog/1.png": png(),
-            "test/cat/1.png": png(),
+            "valid/dog/2.png": png(),
+            "test/cat/3.png": png(),
             "classes.txt": "dog\ncat\n",
         },
     )

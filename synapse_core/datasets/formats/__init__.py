@@ -15,6 +15,7 @@ _MODULES = {
     "yolo": "yolo",
     "voc": "voc",
     "imagefolder": "imagefolder",
+    "cvat": "cvat",
     "dm_v2": "dm_v2",
     "dm_v1": "dm_v1",
 }
