@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import anyio
@@ -104,6 +105,34 @@ async def test_a_new_server_shows_the_runs_of_the_one_that_was_killed(home):
     assert_recorded_whole(home, run_id)
 
 
+def survived_a_kill(home: Path, number: int, delay_seconds: float) -> bool:
+    """Ask a server for a run, kill it after the delay, ask another one again. Returns True where it ran."""
+    arguments = {
+        "plugin": "hello",
+        "action": "greet",
+        "params": {"repeat": 15, "sleep_seconds": 0.02, "name": f"round {number}"},
+        "run_key": f"round-{number}",
+    }
+    server = RawServer(home)
+    server.send(1, "list_runs", limit=1)
+    server.answer()
+    server.send(2, "run_action", **arguments)
+    time.sleep(delay_seconds)
+    server.kill()
+    second = RawServer(home)
+    second.send(1, "run_action", **arguments, wait_seconds=30)
+    told = second.answer()
+    second.kill()
+    run = told.get("run") or told
+    if run["state"] == "succeeded":
+        assert_recorded_whole(home, run["run_id"])
+        return True
+    # Killed between the row and its folder: it is known that nothing ran.
+    assert run["failure"]["code"] == "never_started", told
+    return False
+
+
+@pytest.mark.timeout(600)  # it takes a minute, and more where the machine is busy
 async def test_thirty_kills_at_random_moments_lose_nothing_and_run_nothing_twice(home, tmp_path):
     """Each round: a server is asked for a run with a key and killed at a random moment; a new one is asked
     for the same. There is one run, its final state is true, its events are whole."""
@@ -113,34 +142,12 @@ async def test_thirty_kills_at_random_moments_lose_nothing_and_run_nothing_twice
     chance = random.Random(seed)
     async with Client(with_home(home)) as client:
         await call(client, "describe_plugin", plugin="hello")  # the plugin is described from now on
-    spared = 0
-    for number in range(rounds):
-        arguments = {
-            "plugin": "hello",
-            "action": "greet",
-            "params": {"repeat": 15, "sleep_seconds": 0.02, "name": f"round {number}"},
-            "run_key": f"round-{number}",
-        }
-        server = RawServer(home)
-        server.send(1, "list_runs", limit=1)
-        server.answer()
-        server.send(2, "run_action", **arguments)
-        # From before the row is written to after the run has ended.
-        await anyio.sleep(
-            chance.choice([0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.9]) * chance.random() * 2
-        )
-        server.kill()
-        second = RawServer(home)
-        second.send(1, "run_action", **arguments, wait_seconds=30)
-        told = second.answer()
-        second.kill()
-        run = told.get("run") or told
-        if run["state"] == "succeeded":
-            assert_recorded_whole(home, run["run_id"])
-            spared += 1
-        else:
-            # Killed between the row and its folder: it is known that nothing ran.
-            assert run["failure"]["code"] == "never_started", told
+    # From before the row is written to after the run has ended.
+    moments = [0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.9]
+    delays = [chance.choice(moments) * chance.random() * 2 for _ in range(rounds)]
+    # Several at a time: the servers of one home are in each other's way as well.
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        spared = sum(pool.map(lambda number: survived_a_kill(home, number, delays[number]), range(rounds)))
     runs = Runs(home, {"local": ProcessExecutor()})
     assert len(runs.list(limit=100)[0]) == rounds, "one run a key"
     assert runs.count_active() == 0
