@@ -1,6 +1,7 @@
 """Datasets of annotated images: reading them, converting them, and telling what a conversion loses.
 
-The names below are what plugins were promised; each is imported from its module when it is first used.
+The names below are the public API, among them what plugins were promised. Each is imported from its module
+when it is first used, so that nobody waits for numpy or Pillow who needs neither.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from synapse_core.datasets.conversion import ConversionResult, convert
+    from synapse_core.datasets.conversion import ConversionResult, check_conversion, convert
     from synapse_core.datasets.converters import (
         DatasetFormat,
         DMVersion,
@@ -19,29 +20,56 @@ if TYPE_CHECKING:
         convert_v2_to_v1,
         get_converter,
     )
+    from synapse_core.datasets.inspection import DatasetSummary, inspect
+    from synapse_core.datasets.model import Annotation, ClassDef, Header, Item
+    from synapse_core.datasets.options import ConvertOptions
+    from synapse_core.datasets.reading import read
+    from synapse_core.datasets.validation import ValidationReport, validate
 
 _HOMES = {
+    "Annotation": "model",
+    "ClassDef": "model",
     "ConversionResult": "conversion",
+    "ConvertOptions": "options",
     "DMVersion": "converters",
     "DatasetFormat": "converters",
+    "DatasetSummary": "inspection",
     "FromDMConverter": "converters",
+    "Header": "model",
+    "Item": "model",
     "ToDMConverter": "converters",
+    "ValidationReport": "validation",
+    "check_conversion": "conversion",
     "convert": "conversion",
     "convert_v1_to_v2": "converters",
     "convert_v2_to_v1": "converters",
     "get_converter": "converters",
+    "inspect": "inspection",
+    "read": "reading",
+    "validate": "validation",
 }
 
 __all__ = [
+    "Annotation",
+    "ClassDef",
     "ConversionResult",
+    "ConvertOptions",
     "DMVersion",
     "DatasetFormat",
+    "DatasetSummary",
     "FromDMConverter",
+    "Header",
+    "Item",
     "ToDMConverter",
+    "ValidationReport",
+    "check_conversion",
     "convert",
     "convert_v1_to_v2",
     "convert_v2_to_v1",
     "get_converter",
+    "inspect",
+    "read",
+    "validate",
 ]
 
 
