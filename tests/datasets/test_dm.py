@@ -323,3 +323,34 @@ def test_nothing_is_said_of_boxes_that_are_plain(tmp_path: Path):
     assert msgspec.json.decode((tmp_path / "out/json/x.json").read_bytes())["images"] == [
         {"bounding_box": [box("a", "car", 1, 2, 3, 4)]}
     ]
+
+
+def test_sizes_and_unlabelled_objects_come_back_where_there_are_no_images(tmp_path: Path):
+    bare = {"iscrowd": 0, "image_id": 1, "category_id": 3}
+    coco = {
+        "images": [{"id": 1, "file_name": "x.png", "width": WIDTH, "height": HEIGHT}],
+        "annotations": [
+            {"id": 5, **bare, "bbox": [1, 1, 14, 4], "keypoints": [0] * 6, "num_keypoints": 0},
+            {"id": 6, **bare, "bbox": [1, 1, 9, 9], "keypoints": [2, 2, 2, 0, 0, 0], "num_keypoints": 1},
+            {
+                "id": 7,
+                **bare,
+                "bbox": [0, 0, 1, 2],
+                "segmentation": {"counts": [0, 2, 1198], "size": [30, 40]},
+            },
+        ],
+        "categories": [{"id": 3, "name": "person", "keypoints": ["nose", "tail"]}],
+    }
+    (tmp_path / "coco").mkdir()
+    (tmp_path / "coco/instances.json").write_text(json.dumps(coco))
+    there = convert(tmp_path / "coco", "dm_v2", tmp_path / "two", source_format="coco")
+    convert(tmp_path / "two", "dm_v1", tmp_path / "one")
+    back = convert(tmp_path / "one", "dm_v2", tmp_path / "back")
+    header, [item] = items_of(tmp_path / "back")
+
+    assert there.losses.reasons["KEYPOINT_PROFILE"] == 1
+    assert (item.width, item.height) == (WIDTH, HEIGHT)
+    assert header.kinds == {"box", "keypoints", "mask"}
+    assert header.classes[0].keypoints == ("nose", "tail")
+    assert back.losses.is_lossless
+    assert read_json(tmp_path / "back/json/x.json") == read_json(tmp_path / "two/json/x.json")

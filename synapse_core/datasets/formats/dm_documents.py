@@ -99,15 +99,16 @@ def to_v2(document: Document, kept: Document | None = None) -> Document:
     kept: the version 2 document that it was once made from; it comes back where nothing has changed since.
     Raises InvalidDataset where the document is not built like one.
     """
-    if kept is not None and to_v1(kept) == document:
-        return copy.deepcopy(kept)
     lists: dict[str, list[Media]] = {}
     for media_id in media_ids(document):
         media: Media = {}
         for origin in _origins(document, media_id):
             media.setdefault(origin.tool, []).append(origin.entry)
         lists.setdefault(f"{kind_of_media(media_id)}s", []).append(media)
-    return {"classification": classes_by_tool(one for media in lists.values() for one in media), **lists}
+    two = {"classification": classes_by_tool(one for media in lists.values() for one in media), **lists}
+    if kept is not None and media_of(to_v2(to_v1(kept))) == media_of(two):
+        return copy.deepcopy(kept)
+    return two
 
 
 def to_v1(document: Document, kept: Document | None = None) -> Document:

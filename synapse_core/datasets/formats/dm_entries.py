@@ -53,9 +53,11 @@ class EntryWriter:
     def _add(self, one: Annotation, own_id: str, item: Item, media: Media, losses: Losses) -> None:
         """Add what stands for one annotation."""
         shape = one.shape
-        if one.points is not None:
+        if one.points is not None and (any(one.points) or (one.box is None and shape is None)):
             self._add_points(one, own_id, item, media, losses)
             return
+        if one.points is not None:
+            change(losses, one, item, "KEYPOINT_PROFILE", "none of its points is labelled, so it has none")
         entry = self._entry(one, own_id)
         if shape is None and one.box is not None:
             media.setdefault("bounding_box", []).append(_with_box(entry, one))

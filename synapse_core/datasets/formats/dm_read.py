@@ -140,11 +140,7 @@ class DmReader:
         # (document, position of the medium in it, how many there are)
         self._items: list[tuple[Document, int, int]] = []
         self._look_through(layout.documents, seen, told)
-        points = {
-            name: PERSON_POINTS if set(found) <= set(PERSON_POINTS) else tuple(found)
-            for name, found in seen.points.items()
-        }
-        classes = _classes(seen, layout.classes, points)
+        classes = _classes(seen, layout.classes)
         self._points = {entry.name: entry.keypoints for entry in classes if entry.keypoints}
         self._labels = {entry.name: index for index, entry in enumerate(classes)}
         self.header = Header(format_name, classes, frozenset(seen.kinds), layout.splits)
@@ -352,17 +348,17 @@ def _kind(tool: str, entry: dict[str, Any]) -> Kind:
     return "other" if isinstance(entry.get("data"), dict) else KINDS.get(tool, "other")
 
 
-def _classes(seen: _Seen, listed: list[ClassDef], points: dict[str, tuple[str, ...]]) -> list[ClassDef]:
+def _classes(seen: _Seen, listed: list[ClassDef]) -> list[ClassDef]:
     """Return all classes: those of classes.json in its order, then the others by name."""
     known = {entry.name: entry for entry in listed}
     classes = [*known.values(), *(ClassDef(name) for name in sorted(seen.names - set(known)))]
     found = []
     for entry in classes:
-        names = points.get(entry.name, ())
-        if set(names) - set(entry.keypoints):
-            more = [name for name in names if name not in entry.keypoints]
-            entry = msgspec.structs.replace(entry, keypoints=(*entry.keypoints, *more))
-        found.append(entry)
+        names = tuple(seen.points.get(entry.name, ()))
+        if not entry.keypoints and set(names) <= set(PERSON_POINTS):
+            names = PERSON_POINTS if names else ()
+        more = [name for name in names if name not in entry.keypoints]
+        found.append(msgspec.structs.replace(entry, keypoints=(*entry.keypoints, *more)) if more else entry)
     return found
 
 

@@ -18,6 +18,7 @@ from synapse_core.datasets.formats.dm_tools import Entry, Reading, read_with_ent
 from synapse_core.datasets.model import Annotation, Item
 from synapse_core.datasets.naming import safe_name
 from synapse_core.datasets.report import Losses
+from synapse_core.datasets.source import is_image
 
 _FOLDERS = {split: folder for folder, split in reversed(SPLITS.items())}
 
@@ -67,15 +68,18 @@ class DmWriter:
 
     def add(self, index: int, name: str, item: Item, losses: Losses) -> None:
         folder = f"{_FOLDERS.get(item.split, item.split)}/" if item.split else ""
-        stem = posixpath.splitext(name)[0]
+        stem = _stem(name)
         origin: Origin | None = (item.extra or {}).get("dm") if self._is_dm else None
         if origin is not None:
             self._add_known(folder, stem, item, origin, losses)
         else:
             document = self._plain(index, item, losses) if item.is_plain and self._version == 2 else None
+            media: Media = {}
             if document is None:
                 media = self._entries.write(item, losses, {})
                 document = self._encoded(item.media, media, _size(item))
+            if self._version == 2 and (item.image is None or "segmentation" in media):
+                self._keep_size(f"{folder}{META}/{stem}.json", item)
             self.target.write(f"{folder}{DOCUMENTS}/{stem}.json", document)
         if self._images != "none" and item.image is not None:
             self.target.place(
@@ -129,12 +133,22 @@ class DmWriter:
                 document["extra"] = {f"{kind}_1": {"width": size[0], "height": size[1]}}
         return msgspec.json.encode(document)
 
+    def _keep_size(self, path: str, item: Item) -> None:
+        """Write the size that version 2 would take from the image, where the image is not there."""
+        size = _size(item)
+        if size is None or (item.image is not None and self._images != "none"):
+            return
+        extra = {f"{item.media}_1": {"width": size[0], "height": size[1]}}
+        self.target.write(
+            path, msgspec.json.encode({"extra": extra, "annotations": {}, "annotationsData": {}})
+        )
+
     def _add_known(self, folder: str, stem: str, item: Item, origin: Origin, losses: Losses) -> None:
         """Write what was read from a DM document: as it was, but for what has changed."""
         opened = open_document(origin.document, origin.kept)
         then: Media = opened.media[origin.position][1] if opened.media else {}
         media, is_unchanged = self._media(item, then, losses)
-        name = stem if origin.of == 1 else safe_name(posixpath.splitext(origin.name)[0])
+        name = stem if origin.of == 1 else safe_name(_stem(origin.name))
         part = _Part(
             *(folder, name, origin.position, item.media, media, _size(item)),
             *(origin.document, origin.kept, is_unchanged),
@@ -190,6 +204,11 @@ def _add_sizes(document: dict[str, Any], parts: list[_Part]) -> None:
     for media_id, part in zip(ids, parts, strict=False):
         if part.size is not None:
             document["extra"][media_id] = {"width": part.size[0], "height": part.size[1]}
+
+
+def _stem(name: str) -> str:
+    """Return a name without an image's extension; that of a document without an image has none."""
+    return posixpath.splitext(name)[0] if is_image(name) else name
 
 
 def _size(item: Item) -> tuple[int, int] | None:
