@@ -84,7 +84,7 @@ def value_of(text: str) -> bool | int | float | str:
         try:
             number = kind(text)
         except ValueError:
-            continue
+            continue  # not of this kind
         if str(number) == text:
             return number
     return text

@@ -117,8 +117,7 @@ def _read_row(element: bytes) -> Row | BrokenRow:
     try:
         return _row.decode(element)
     except msgspec.DecodeError:
-        pass
-    data = loose(element)
+        data = loose(element)
     if not isinstance(data, dict):
         return BrokenRow("an annotation is an object", "other", "", repr(data)[:80])
     fields = {name: value for name, value in data.items() if name in _KNOWN}

@@ -250,6 +250,7 @@ class CocoWriter:
         size = [mask.height, mask.width]
         if mask.encoding in ("counts", "compressed") and one.box is not None and one.area is not None:
             return one.box, one.area, {"size": size, "counts": mask.data}
+        # numpy: 80 ms
         from synapse_core.datasets.mask_shapes import counts_of, mask_box
         from synapse_core.datasets.rle import area_of_counts, counts_to_text
 

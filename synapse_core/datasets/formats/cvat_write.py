@@ -10,6 +10,7 @@ import msgspec
 
 from synapse_core.datasets.format import Piece, Writer, WriterSetup
 from synapse_core.datasets.formats.upright import change, is_kept, leave, wrote
+from synapse_core.datasets.mask_windows import window_of
 from synapse_core.datasets.model import (
     Annotation,
     ClassDef,
@@ -209,28 +210,15 @@ class _Groups:
 
 def _mask(mask: Mask) -> list[tuple[str, str, str]]:
     """Return a mask as CVAT has it: the window around it, and counts along the rows of that."""
-    from synapse_core.datasets.mask_shapes import counts_of, mask_box
-    from synapse_core.datasets.rle import counts_to_row_runs
-
-    box = mask_box(mask)
-    if box is None:
+    window = window_of(mask)
+    if window is None:
         return []
-    left, top, width, height = (int(number) for number in box)
+    left, top, width, height, runs = window
     counts: list[int] = []
     end = 0
-    # A run goes on into the next row of the image; in the window the columns between do not exist.
-    for start, length in counts_to_row_runs(counts_of(mask), mask.height, mask.width):
-        stop = start + length
-        while start < stop:
-            row, column = divmod(start, mask.width)
-            part = min(stop - start, mask.width - column)
-            at = (row - top) * width + column - left
-            if counts and at == end:
-                counts[-1] += part
-            else:
-                counts += [at - end, part]
-            end = at + part
-            start += part
+    for start, length in runs:
+        counts += [start - end, length]
+        end = start + length
     counts.append(width * height - end)
     text = ", ".join(map(str, counts))
     return [("mask", f' rle="{text}" left="{left}" top="{top}" width="{width}" height="{height}"', "")]

@@ -216,8 +216,7 @@ def elements(data: bytes) -> list[bytes]:
     try:
         return [bytes(raw) for raw in _raws.decode(b"[" + data + b"]")]
     except msgspec.DecodeError:
-        pass
-    text = data.decode("utf-8", "replace")
+        text = data.decode("utf-8", "replace")
     decoder = json.JSONDecoder()
     found: list[bytes] = []
     at = 0

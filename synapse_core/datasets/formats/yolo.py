@@ -9,10 +9,12 @@ trainer refuses.
 from __future__ import annotations
 
 import math
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 
 from synapse_core.datasets.format import Evidence, Format, Reader
 from synapse_core.datasets.formats.yolo_layout import (
+    Image,
     Layout,
     describes_yolo,
     find_config,
@@ -31,12 +33,25 @@ from synapse_core.errors import AmbiguousDataset, InvalidDataset, NotFound
 
 # Label files that are looked into to tell what the rows are about.
 _SAMPLE_FILES = 200
+_TASKS = ("detect", "segment", "pose", "obb")
 _KINDS: dict[str, frozenset[Kind]] = {
     "detect": frozenset({"box"}),
     "segment": frozenset({"polygon", "box"}),
     "pose": frozenset({"keypoints"}),
-    "obb": frozenset({"rotated_box", "polygon"}),
+    "obb": frozenset({"rotated_box"}),
 }
+# What a row that cannot be read would have been.
+_USUAL_KIND: dict[str, Kind] = {
+    "detect": "box",
+    "segment": "polygon",
+    "pose": "keypoints",
+    "obb": "rotated_box",
+}
+# By how much of the image's longer side corners may lie beside those of a box: what four digits round off.
+_CORNER_SLACK = 1e-4
+# By how much of the image's side a key point may lie beside the box of its object.
+_POINT_SLACK = 0.02
+_MOST_CLASSES = 100_000
 
 
 def detect(seen: Glance) -> Evidence | None:
@@ -69,8 +84,7 @@ class YoloReader:
         self.wants_extra = False
         told = Losses(0, 0)
         self.layout = read_layout(source, told)
-        asked = options.task if options.task in _KINDS else None
-        self.task = asked or _task_of(source, self.layout)
+        self.task = _task_of(source, self.layout, options.task)
         if not self.layout.names:
             self.layout.names = _unnamed(source, self.layout)
         names = self.layout.names
@@ -81,7 +95,8 @@ class YoloReader:
             ClassDef(name, number, keypoints=points if self.task == "pose" else ())
             for number, name in names.items()
         ]
-        self.header = Header("yolo", classes, _KINDS[self.task], self.layout.splits, self.layout.info)
+        info = {**self.layout.info, "task": self.task}
+        self.header = Header("yolo", classes, _KINDS[self.task], self.layout.splits, info)
         self.found = Losses(len(classes), len(classes))
         self.found.codes, self.found.entries = told.codes, told.entries
         self._labels = {str(number): index for index, number in enumerate(names)}
@@ -121,7 +136,7 @@ class YoloReader:
         """Tell of rows whose image is not there: nobody knows how many pixels they mean."""
         item.image = None
         losses.tell("IMAGE_MISSING", item.key, item.where)
-        kind = next(iter(sorted(_KINDS[self.task])))
+        kind = _USUAL_KIND[self.task]
         for number, row in enumerate(rows.splitlines(), 1):
             if row.strip():
                 losses.unreadable(
@@ -139,7 +154,7 @@ class YoloReader:
         labels, add = self._labels, item.annotations.append
         is_boxes = self.task in ("detect", "segment")
         number = 0
-        for line in text.split("\n"):
+        for line in text.splitlines():
             number += 1
             parts = line.split()
             if len(parts) == 5 and is_boxes and (label := labels.get(parts[0])) is not None:
@@ -147,7 +162,7 @@ class YoloReader:
                     w, h = float(parts[3]) * width, float(parts[4]) * height
                     box = float(parts[1]) * width - w / 2, float(parts[2]) * height - h / 2, w, h
                 except ValueError:
-                    pass
+                    pass  # it is told below
                 else:
                     add(Annotation(label, box))
                     continue
@@ -157,7 +172,7 @@ class YoloReader:
     def _read_row(self, item: Item, parts: list[str], number: int, losses: Losses) -> None:
         """Read a row that is no plain box."""
         where = f"{item.where}:{number}"
-        kind: Kind = "box" if len(parts) in (5, 6) else sorted(_KINDS[self.task])[-1]
+        kind = "box" if len(parts) in (5, 6) and self.task == "segment" else _USUAL_KIND[self.task]
         try:
             numbers = [float(part) for part in parts]
         except ValueError:
@@ -165,9 +180,9 @@ class YoloReader:
                 "BAD_ROW", item.key, kind, where, "an entry is not a number", before=" ".join(parts)
             )
             return
-        # What is not a number, or has no end, is found by the check that follows for every format.
-        label = self._labels.get(str(int(numbers[0]))) if math.isfinite(numbers[0]) else None
-        if label is None or numbers[0] != int(numbers[0]):
+        # Coordinates that are not finite are found by the check that follows for every format.
+        label = self._labels.get(str(int(numbers[0]))) if numbers[0].is_integer() else None
+        if label is None:
             losses.unreadable(
                 "UNKNOWN_CLASS", item.key, kind, where, "there is no class of this number", before=parts[0]
             )
@@ -207,17 +222,12 @@ class YoloReader:
             score = values.pop()
         if len(values) < 6 or (self.task == "obb" and len(values) != 8):
             return None
-        if self.task == "detect":
-            return None
         ring = [value * (height if at % 2 else width) for at, value in enumerate(values)]
-        if (
-            self.task == "obb"
-            and (turned := box_of_corners(ring, 0.01 * math.hypot(width, height))) is not None
-        ):
-            box, angle = turned
-            if angle:
+        if self.task == "obb" and all(map(math.isfinite, ring)):
+            turned = box_of_corners(ring, _CORNER_SLACK * max(width, height))
+            if turned is not None:
+                box, angle = turned
                 return Annotation(label, box, angle=angle, score=score)
-            return Annotation(label, box, score=score)
         return Annotation(label, shape=Polygon([ring]), score=score)
 
 
@@ -226,56 +236,94 @@ def _box(values: list[float], width: float, height: float) -> tuple[float, float
     return values[0] * width - w / 2, values[1] * height - h / 2, w, h
 
 
-def _task_of(source: Source, layout: Layout) -> str:
+def _task_of(source: Source, layout: Layout, asked: str) -> str:
     """Return what the rows are about, from the description and from a sample of the rows.
 
-    Raises AmbiguousDataset where they can be read in several ways.
+    asked: settles what else can be read in several ways. Raises AmbiguousDataset where that remains open.
     """
+    stated = str(layout.info.get("task"))
     if layout.keypoints is not None:
         return "pose"
-    lengths: dict[int, str] = {}
-    for image in layout.images[:: max(1, len(layout.images) // _SAMPLE_FILES)]:
-        try:
-            rows = source.read(image.label).splitlines()
-        except (NotFound, InvalidDataset):
-            continue
-        for number, row in enumerate(rows[:100], 1):
-            if count := len(row.split()):
-                lengths.setdefault(count, f"{image.label}:{number}")
-    long = [count for count in lengths if count > 6]
+    if stated in _TASKS and stated != "pose":
+        return stated
+    rows = _sample(source, layout)
+    long = {len(row): where for row, where in rows if len(row) > 6}
     if not long:
         return "detect"
-    if long == [9] and len(lengths) == 1:
-        raise AmbiguousDataset(
-            f"Every row has 9 numbers (see {lengths[9]}): corners of turned boxes, or polygons of four "
-            "points.",
-            {"where": lengths[9]},
-            hint="Say which: task='obb' or task='segment'.",
-        )
-    # Rows of polygons have different lengths; rows of key points all have the same one.
-    same = len(lengths) == 1 and (long[0] - 5) % 3 in (0, 2) and long[0] > 9
-    if same and ((long[0] - 5) % 3 == 0 or (long[0] - 5) % 2 == 0):
-        raise AmbiguousDataset(
-            f"Every row has {long[0]} numbers (see {lengths[long[0]]}): key points, or polygons of "
-            f"{(long[0] - 1) // 2} points.",
-            {"where": lengths[long[0]]},
-            hint="Add kpt_shape: [points, 2 or 3] to data.yaml for key points, or say task='segment'.",
-        )
-    return "segment"
+    if len(long) > 1:
+        return "segment"  # polygons have different lengths; all other rows have one
+    [(length, where)] = long.items()
+    others = [row for row, _ in rows if len(row) == length]
+    candidates = ["obb"] if length in (9, 10) else []
+    if _may_be_points(others):
+        candidates.append("pose")
+    if not candidates or asked == "segment":
+        return "segment"
+    if asked == "obb" in candidates:
+        return "obb"
+    meanings = {"obb": "the corners of turned boxes", "pose": "a box with key points"}
+    hints = {
+        "obb": "task='obb' for turned boxes",
+        "pose": "kpt_shape: [points, 2 or 3] in data.yaml for key points",
+    }
+    raise AmbiguousDataset(
+        f"Every long row has {length} numbers (see {where}): {', '.join(map(meanings.__getitem__, candidates))}"
+        f", or polygons of {(length - 1) // 2} points.",
+        {"where": where, "tasks": [*candidates, "segment"]},
+        hint=f"Say which: {', '.join(map(hints.__getitem__, candidates))}, or task='segment' for polygons.",
+    )
+
+
+def _sample(source: Source, layout: Layout) -> list[tuple[list[float], str]]:
+    """Return rows of some label files as numbers, each with its file and line."""
+    found: list[tuple[list[float], str]] = []
+    for image in layout.images[:: max(1, len(layout.images) // _SAMPLE_FILES)]:
+        for number, row in enumerate(_rows_of(source, image)[:100], 1):
+            try:
+                found.append(([float(part) for part in row.split()], f"{image.label}:{number}"))
+            except ValueError:
+                continue  # told where it is read
+    return found
+
+
+def _rows_of(source: Source, image: Image) -> list[bytes]:
+    """Return the rows of an image's label file, none where there is none or it cannot be read."""
+    try:
+        return source.read(image.label).removeprefix(BOM_UTF8).splitlines()
+    except (NotFound, InvalidDataset):
+        return []
+
+
+def _may_be_points(rows: list[list[float]]) -> bool:
+    """Return True where rows of one length can be boxes with key points: (x, y, v) with v 0, 1 or 2, or
+    (x, y) within their boxes.
+    """
+    count = len(rows[0]) - 5
+    if count % 3 == 0 and all(value in (0, 1, 2) for row in rows for value in row[7::3]):
+        return True
+    return count % 2 == 0 and all(map(_is_box_around, rows))
+
+
+def _is_box_around(row: list[float]) -> bool:
+    x, y, width, height = row[1:5]
+    reach_x, reach_y = width / 2 + _POINT_SLACK, height / 2 + _POINT_SLACK
+    return all(
+        (px <= 0 and py <= 0) or (abs(px - x) <= reach_x and abs(py - y) <= reach_y)
+        for px, py in zip(row[5::2], row[6::2], strict=True)
+    )
 
 
 def _unnamed(source: Source, layout: Layout) -> dict[int, str]:
     """Return names for the classes of a dataset that names none: class_0 up to the highest that is used."""
     highest = -1
     for image in layout.images:
-        try:
-            rows = source.read(image.label).splitlines()
-        except (NotFound, InvalidDataset):
-            continue
-        for row in rows:
-            first = row.split(maxsplit=1)[:1]
-            if first and first[0].isdigit() and len(first[0]) < 6:
-                highest = max(highest, int(first[0]))
+        for row in _rows_of(source, image):
+            try:
+                number = float((row.split(maxsplit=1) or [b""])[0])
+            except ValueError:
+                continue
+            if number.is_integer() and number < _MOST_CLASSES:
+                highest = max(highest, int(number))
     return {number: f"class_{number}" for number in range(highest + 1)}
 
 

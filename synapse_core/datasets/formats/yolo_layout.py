@@ -9,16 +9,17 @@ Source: the loaders of ultralytics 8.4 and darknet's `data` files.
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeGuard
 
 from synapse_core.datasets.glance import Glance
 from synapse_core.datasets.report import Losses
 from synapse_core.datasets.source import Source, inside, is_image
+from synapse_core.datasets.splits import SPLIT_NAMES
 from synapse_core.errors import InvalidDataset
 from synapse_core.yaml_lines import read_yaml
 
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _KEYS = ("train", "val", "validation", "valid", "test")
 _NAMES_FILES = ("classes.txt", "obj.names", "names.txt", "labels.txt")
 _YAML = (".yaml", ".yml")
@@ -64,7 +65,9 @@ def describes_yolo(text: bytes) -> bool:
     """Return True for the text of a data.yaml or obj.data."""
     lines = [line.split(b"#")[0] for line in text.splitlines()]
     keys = {
-        line.replace(b"=", b":").partition(b":")[0].strip() for line in lines if not line.startswith(b" ")
+        line.replace(b"=", b":").partition(b":")[0].strip(b" \t\"'\xef\xbb\xbf")
+        for line in lines
+        if not line.startswith(b" ")
     }
     return bool(keys & {b"names", b"nc"}) and bool(keys & {b"train", b"val", b"valid", b"test", b"path"})
 
@@ -86,13 +89,7 @@ def read_layout(source: Source, found: Losses) -> Layout:
         layout.names = _names_beside(source, base)
     if not any(lists.values()):
         lists = _usual_folders(source, base)
-    seen: set[str] = set()
-    for split, places in lists.items():
-        for place in places:
-            for image in _images_at(source, place, split or None, found):
-                if image.path not in seen:
-                    seen.add(image.path)
-                    layout.images.append(image)
+    layout.images = _images_of(source, lists, found)
     if not layout.images:
         raise InvalidDataset(
             f"There are no images of a YOLO dataset in {source.root}"
@@ -103,6 +100,24 @@ def read_layout(source: Source, found: Losses) -> Layout:
     _tell_orphans(source, layout, found)
     layout.splits = tuple(dict.fromkeys(image.split for image in layout.images if image.split))
     return layout
+
+
+def _images_of(source: Source, lists: dict[str, list[str]], found: Losses) -> list[Image]:
+    """Return every image once, each with a key that no other of its split has."""
+    images: dict[str, Image] = {}
+    for split, places in lists.items():
+        for place in places:
+            repeated = 0
+            for image in _images_at(source, place, split or None, found):
+                repeated += images.setdefault(image.path, image) is not image
+            if repeated:
+                message = f"{repeated} images of {split or place} are in another list too, which counts"
+                found.tell("SPLIT_DROPPED", place, place, message=message)
+    taken = Counter((image.split, image.key) for image in images.values())
+    return [
+        replace(image, key=image.path) if taken[image.split, image.key] > 1 else image
+        for image in images.values()
+    ]
 
 
 def label_path(image: str) -> str:
@@ -156,7 +171,7 @@ def _from_yaml(source: Source, config: str, layout: Layout, found: Losses) -> di
             if place is None:
                 found.tell("BAD_FILE", str(entry), config, key, message="there is nothing at this path")
             else:
-                lists.setdefault(SPLITS[key], []).append(place)
+                lists.setdefault(SPLIT_NAMES[key], []).append(place)
     return lists
 
 
@@ -170,7 +185,9 @@ def _from_darknet(source: Source, config: str, layout: Layout) -> dict[str, list
     if names := _place(source, base, pairs.get("names", "")):
         layout.names = _lines_of_names(source, names)
     places = {
-        SPLITS[key]: place for key in _KEYS if (place := _place(source, base, pairs.get(key, ""))) is not None
+        SPLIT_NAMES[key]: place
+        for key in _KEYS
+        if (place := _place(source, base, pairs.get(key, ""))) is not None
     }
     return {split: [place] for split, place in places.items()}
 
@@ -219,6 +236,8 @@ def _place(source: Source, base: str, entry: str) -> str | None:
     if not entry:
         return None
     parts = [part for part in entry.split("/") if part not in ("", ".")]
+    if not parts:
+        return base  # "." or "./"
     for start in range(len(parts)):
         for folder in dict.fromkeys((base, "")):
             place = inside(posixpath.join(folder, *parts[start:]))
@@ -239,13 +258,13 @@ def _usual_folders(source: Source, base: str) -> dict[str, list[str]]:
     prefix = f"{base}/" if base else ""
     for name in folders:
         below, _ = source.names(prefix + name)
-        if name.lower() in SPLITS and "images" in below:
-            lists.setdefault(SPLITS[name.lower()], []).append(f"{prefix}{name}/images")
+        if name.lower() in SPLIT_NAMES and "images" in below:
+            lists.setdefault(SPLIT_NAMES[name.lower()], []).append(f"{prefix}{name}/images")
     if "images" in folders:
         below, images = source.names(f"{prefix}images")
         for name in below:
-            if name.lower() in SPLITS:
-                lists.setdefault(SPLITS[name.lower()], []).append(f"{prefix}images/{name}")
+            if name.lower() in SPLIT_NAMES:
+                lists.setdefault(SPLIT_NAMES[name.lower()], []).append(f"{prefix}images/{name}")
         if any(map(is_image, images)) or (below and not lists):
             lists.setdefault("", []).append(f"{prefix}images")
     if not lists and any(map(is_image, files)):
@@ -321,4 +340,4 @@ def _tell_orphans(source: Source, layout: Layout, found: Losses) -> None:
             if name.endswith(".txt") and name not in names and name not in _NAMES_FILES:
                 path = f"{folder}/{name}"
                 if source.read(path).strip():
-                    found.tell("ORPHAN_LABEL", path, path, message="there is no image of this name")
+                    found.tell("ORPHAN_LABEL", path, path, message="no image of the dataset has this name")

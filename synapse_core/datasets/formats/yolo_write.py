@@ -10,18 +10,12 @@ from collections import Counter
 from typing import ClassVar
 
 from synapse_core.datasets.format import Piece, Writer, WriterSetup
+from synapse_core.datasets.formats.upright import TO_BOX
 from synapse_core.datasets.model import Annotation, Box, Item, Kind, Mask, Polygon, kind_of
 from synapse_core.datasets.report import ItemLosses, Losses
 from synapse_core.datasets.shapes import box_corners, box_ring, tight_box
 from synapse_core.errors import InvalidRequest
 
-_TO_BOX = {
-    "rotated_box": "ROTATION_DROPPED",
-    "polygon": "POLYGON_TO_BOX",
-    "mask": "MASK_TO_BOX",
-    "polyline": "LINE_TO_BOX",
-    "keypoints": "POINTS_TO_BOX",
-}
 # Half of the last of six digits.
 _ROUNDING = 0.5e-6
 
@@ -30,6 +24,7 @@ def write(setup: WriterSetup) -> Writer:
     """Return the writer for the task that was asked for, or for the most that is in the source."""
     task = setup.options.task
     if task == "classify":
+        # only where it was asked for
         from synapse_core.datasets.formats.imagefolder import write as write_folders
 
         return write_folders(setup)
@@ -177,8 +172,8 @@ class YoloWriter:
         if box is None or box[2] <= 0 or box[3] <= 0:
             told.leave(one, kind, "ZERO_AREA")
             return None
-        if kind in _TO_BOX:
-            told.change(one, kind, _TO_BOX[kind])
+        if kind in TO_BOX:
+            told.change(one, kind, TO_BOX[kind])
         return _box_numbers(box, width, height)
 
     def _segment(
@@ -214,7 +209,7 @@ class YoloWriter:
             told.leave(one, kind, "ZERO_AREA")
             return None
         if one.shape is not None:
-            told.change(one, kind, _TO_BOX[kind_of(Annotation(0, shape=one.shape))])
+            told.change(one, kind, TO_BOX[kind_of(Annotation(0, shape=one.shape))])
         points = self._point_numbers(one, width, height, told)
         return f"{_box_numbers(box, width, height)} {points}"
 
@@ -252,7 +247,7 @@ class YoloWriter:
                 return None
             if len(rings) == 1:
                 return rings[0]
-            from synapse_core.datasets.masks import join_rings
+            from synapse_core.datasets.masks import join_rings  # numpy: 80 ms
 
             code = "HOLE_BRIDGED" if shape.holes else "PARTS_JOINED"
             told.change(one, kind, code, f"{len(rings)} rings")
@@ -272,7 +267,7 @@ class YoloWriter:
         box = tight_box(one) or _mask_box(one)
         if box is None or box[2] <= 0 or box[3] <= 0:
             return None
-        told.change(one, kind, _TO_BOX[kind])
+        told.change(one, kind, TO_BOX[kind])
         return box_ring(box)
 
     def _leave_out(self, item: Item, losses: Losses, code: str) -> None:
