@@ -16,6 +16,7 @@ _MODULES = {
     "voc": "voc",
     "imagefolder": "imagefolder",
     "cvat": "cvat",
+    "labelme": "labelme",
     "dm_v2": "dm_v2",
     "dm_v1": "dm_v1",
 }

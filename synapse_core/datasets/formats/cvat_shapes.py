@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
+from itertools import accumulate
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from synapse_core.datasets.mask_windows import placed_runs
 from synapse_core.datasets.model import (
     NO_CLASS,
     Annotation,
@@ -117,8 +120,6 @@ def numbers_of(text: str) -> list[float]:
 
 def skeleton_edges(svg: str, names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
     """Return the pairs of points that the drawing of a skeleton joins."""
-    import re  # here and nowhere else in this module
-
     nodes: dict[str, int] = {}
     pairs: list[tuple[str, str]] = []
     for tag, text in re.findall(r"<(circle|line)\b([^>]*)>", svg):
@@ -145,14 +146,6 @@ def _mask(element: Element, width: int, height: int) -> Mask:
         raise ValueError(f"the mask's window {left},{top} {across} x {down} lies outside the image")
     if sum(counts) > across * down:
         raise ValueError(f"the mask has {sum(counts)} pixels, and its window {across * down}")
-    runs: list[list[int]] = []
-    at = 0
-    for number, count in enumerate(counts):
-        end = at + count
-        while number % 2 and at < end:
-            row, column = divmod(at, across)
-            length = min(end - at, across - column)
-            runs.append([(top + row) * width + left + column, length])
-            at += length
-        at = end
-    return Mask(height, width, "row_runs", runs)
+    ends = list(accumulate(counts))
+    runs = [[ends[at] - counts[at], counts[at]] for at in range(1, len(counts), 2)]
+    return Mask(height, width, "row_runs", placed_runs(runs, left, top, across, width))
