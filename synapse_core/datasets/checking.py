@@ -5,15 +5,30 @@ told otherwise. Here all that was read is counted as seen.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 from synapse_core.datasets.model import Annotation, Item, Kind, Mask, Polygon, Polyline, kind_of
 from synapse_core.datasets.options import ConvertOptions
 from synapse_core.datasets.report import Losses
-from synapse_core.datasets.shapes import clip_box, clip_ring, extent_of, labelled, tight_box
+from synapse_core.datasets.rle import (
+    InvalidMask,
+    check_counts,
+    row_indices_to_counts,
+    row_runs_to_counts,
+    text_to_counts,
+)
+from synapse_core.datasets.shapes import Extent, clip_box, clip_ring, extent_of, labelled, tight_box
 
 # By how much a shape may leave the image before that is told: less than any format's last digit is worth.
 _SLACK = 1e-3
 _MOST_PIXELS = 1e9
+# encoding of a mask -> what reads it; what it returns is thrown away.
+_TO_COUNTS: dict[str, Callable[[Any, int, int], list[int]]] = {
+    "compressed": text_to_counts,
+    "row_runs": row_runs_to_counts,
+    "row_indices": row_indices_to_counts,
+}
 
 
 class Checker:
@@ -21,8 +36,8 @@ class Checker:
 
     def __init__(self, options: ConvertOptions, *, target_clips: bool) -> None:
         """target_clips: readers of the target refuse what leaves the image."""
-        self._clips = options.bounds == "clip" or (options.bounds == "auto" and target_clips)
         self._drops = options.bounds == "drop"
+        self._clips = not self._drops and (target_clips or options.bounds == "clip")
 
     def check(self, item: Item, losses: Losses) -> None:
         """Count an item's annotations as seen, and leave those in it that can be written."""
@@ -80,12 +95,17 @@ class Checker:
                 "BAD_ROW", item.key, kind, "failed", annotation=one.id, where=item.where, message=message
             )
             return False
+        if (problem := _broken(one)) is not None:
+            losses.lose(
+                "BAD_ROW", item.key, kind, "failed", annotation=one.id, where=item.where, message=problem
+            )
+            return False
         if (wrong := _without_area(one, kind)) is not None:
             losses.lose(
                 wrong, item.key, kind, "failed", annotation=one.id, where=item.where, before=numbers[1:9]
             )
             return False
-        if (self._clips or self._drops) and kind not in ("rotated_box", "keypoints") and width < math.inf:
+        if (self._clips or self._drops) and width < math.inf:
             return self._bring_inside(one, kind, item, width, height, losses)
         return True
 
@@ -93,7 +113,7 @@ class Checker:
         self, one: Annotation, kind: Kind, item: Item, width: float, height: float, losses: Losses
     ) -> bool:
         """Return True where it lies in the image, or was cut so that it does."""
-        extent = extent_of(one)
+        extent = _box_extent(one) if kind == "keypoints" else extent_of(one)
         if extent is None or isinstance(one.shape, Mask):
             return True
         left, top, right, bottom = extent
@@ -113,6 +133,8 @@ class Checker:
                 message=f"the image is {width:g} x {height:g} pixels",
             )
             return False
+        if kind == "rotated_box":
+            return True  # cut by its writer: what is left of it may be no box
         if not _clip(one, width, height):
             losses.lose(
                 "ZERO_AREA", item.key, kind, "failed", annotation=one.id, where=item.where, before=extent
@@ -146,6 +168,32 @@ def _numbers(one: Annotation) -> list[float]:
     return found
 
 
+def _box_extent(one: Annotation) -> Extent | None:
+    """Return what the box of key points covers; what the points do where it is not stated."""
+    box = tight_box(one)
+    return None if box is None else (box[0], box[1], box[0] + box[2], box[1] + box[3])
+
+
+def _broken(one: Annotation) -> str | None:
+    """Return what is wrong with the numbers of an annotation, None where nothing is."""
+    if one.points is not None and len(one.points) % 3:
+        return "key points come in threes"
+    shape = one.shape
+    if isinstance(shape, Polygon) and any(len(ring) % 2 for ring in shape.rings):
+        return "a ring has an odd number of coordinates"
+    if isinstance(shape, Polyline) and len(shape.points) % 2:
+        return "a line has an odd number of coordinates"
+    if isinstance(shape, Mask):
+        try:
+            if shape.encoding == "counts":
+                check_counts(shape.data, shape.height, shape.width)
+            elif shape.encoding in _TO_COUNTS:
+                _TO_COUNTS[shape.encoding](shape.data, shape.height, shape.width)
+        except InvalidMask as error:
+            return str(error)
+    return None
+
+
 def _without_area(one: Annotation, kind: Kind) -> str | None:
     """Return the code of what is wrong with an annotation that covers nothing."""
     box = one.box
@@ -177,5 +225,6 @@ def _clip(one: Annotation, width: float, height: float) -> bool:
         )
     if one.box is not None:
         one.box = clip_box(one.box, width, height)
-        return one.box is not None
+        if one.box is None and one.shape is None:
+            return False
     return tight_box(one) is not None

@@ -12,6 +12,10 @@ from synapse_core.datasets.source import inside
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _MOST_NAME_BYTES = 200
+# No empty part, none of dots alone, no character that a file system minds.
+_is_plain = re.compile(
+    r"(?!\.{0,2}(?:/|$))[ -.0-9;-\[\]-~]+(?:/(?!\.{0,2}(?:/|$))[ -.0-9;-\[\]-~]+)*"
+).fullmatch
 
 
 class Names:
@@ -20,18 +24,21 @@ class Names:
     def __init__(self, entries: Iterable[tuple[str, str | None]], target: Format) -> None:
         """entries: (key, split) of each item, the split as it will be in the target."""
         self.changed: dict[int, str] = {}
-        taken: set[tuple[str | None, str]] = set()
-        for index, (key, split) in enumerate(entries):
+        # Where only some items have a split, those without one may lie among any of the others.
+        pairs = list(entries)
+        is_mixed = len({split is None for _, split in pairs}) > 1
+        taken: set[str] = set()
+        for index, (key, split) in enumerate(pairs):
             wanted = safe_name(key)
             if target.is_flat:
                 wanted = wanted.rpartition("/")[2]
             name = wanted
-            mark = split if target.has_splits and target.has_split_folders else None
+            folder = f"{split}/" if split and target.has_splits and target.has_split_folders else ""
             number = 0
-            while (mark, folded := _folded(name, target)) in taken:
+            while not taken.isdisjoint(places := _places(folder, _folded(name, target), is_mixed)):
                 number += 1
                 name = _numbered(wanted, key, number)
-            taken.add((mark, folded))
+            taken.update(places)
             if name != key:
                 self.changed[index] = name
 
@@ -43,16 +50,14 @@ class Names:
         return posixpath.splitext(name)[0] + posixpath.splitext(key)[1]
 
 
+def _places(folder: str, name: str, is_mixed: bool) -> tuple[str, ...]:
+    return (folder + name, name) if is_mixed else (folder + name,)
+
+
 def safe_name(key: str) -> str:
     """Return a key as a path that stays below the target and that every file system takes."""
-    if (
-        key.isascii()
-        and key.isprintable()
-        and len(key) < _MOST_NAME_BYTES
-        and ".." not in key
-        and key[:1] != "/"
-    ):
-        return key if "\\" not in key and ":" not in key else _plain(key)
+    if key.isascii() and len(key) < _MOST_NAME_BYTES and _is_plain(key):
+        return key
     return _plain(key)
 
 

@@ -24,7 +24,8 @@ class ConvertOptions:
     task: what YOLO labels are about; `auto` takes the most that is in the source. images: `link` makes hard
     links and copies where the file system has none; `none` writes annotations alone.
     bounds: what becomes of what leaves the image; `auto` clips where the target's readers refuse it, and
-    keeps it otherwise. crowds: `auto` keeps them where the target marks them and drops them elsewhere.
+    keeps it otherwise; `keep` cannot keep what they refuse. crowds: `auto` keeps them where the target marks
+    them and drops them elsewhere.
     voc_coordinates: how Pascal VOC corners are read and written: `literal`, 0-based with width = xmax -
     xmin, as most tools write them, or `devkit`, 1-based with both corners inside, as its development kit
     says. class_order: the source's own, or by name. classes: only these, in this order. splits: as they are,

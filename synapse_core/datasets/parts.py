@@ -73,8 +73,7 @@ class Part:
             check(item, losses)
             if not is_plain:
                 self.chosen.apply(item, losses)
-            if splits != "keep":
-                item.split = split_of(item.key, item.split, splits)
+            item.split = split_of(item.key, item.split, splits)
             name = name_of(index, item.key)
             if name != item.key:
                 losses.tell("NAME_COLLISION", item.key, where=item.where, field="name", after=name)

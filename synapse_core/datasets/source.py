@@ -38,6 +38,8 @@ IMAGE_EXTENSIONS = frozenset(
 )
 # Files that hold a whole dataset may be large; those that hold one item may not.
 MOST_ITEM_BYTES = 64 << 20
+# A pipe would keep whoever opens it waiting.
+_OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _DRIVE = re.compile(r"[A-Za-z]:")
 # Names that are their own plain form: no empty part, none of dots, nothing that another system minds.
@@ -61,8 +63,10 @@ class Source(Protocol):
         ...
 
     def read(self, path: str, most_bytes: int = MOST_ITEM_BYTES) -> bytes:
-        """Return what a file holds. Raises NotFound, and InvalidDataset where it is longer than
-        most_bytes.
+        """Return what a file holds.
+
+        Raises NotFound where there is none, and InvalidDataset where it is longer than most_bytes or cannot
+        be read.
         """
         ...
 
@@ -71,7 +75,7 @@ class Source(Protocol):
         ...
 
     def head(self, path: str, size: int) -> bytes:
-        """Return the first bytes of a file. Raises NotFound."""
+        """Return the first bytes of a file. Raises as `read` does."""
         ...
 
     def local(self, path: str) -> Any:
@@ -202,17 +206,28 @@ class LocalSource:
         if inside(path) is None or not self._is_safe_folder(folder):
             raise NotFound(f"{path} does not lie in {self.root}.")
         try:
-            return os.open(full, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError as error:
+            descriptor = os.open(full, _OPEN | os.O_NOFOLLOW)
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise NotFound(f"There is no file {path} in {self.root}.") from error
         except OSError as error:
             # A link is followed only once it is known to stay inside.
-            if not Path(full).is_symlink() or not self._is_inside(full):
-                raise NotFound(f"{path} cannot be read: {error.strerror}.") from error
+            if not Path(full).is_symlink():
+                raise InvalidDataset(f"{path} cannot be read: {error.strerror}.") from error
+            if not self._is_inside(full):
+                raise InvalidDataset(f"{path} is a link that leads out of {self.root}.") from error
+            descriptor = self._follow(full, path)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise InvalidDataset(f"{path} is not a file.")
+        return descriptor
+
+    def _follow(self, full: str, path: str) -> int:
         try:
-            return os.open(full, os.O_RDONLY | os.O_CLOEXEC)
+            return os.open(full, _OPEN)
+        except FileNotFoundError as error:
+            raise NotFound(f"There is no file {path} in {self.root}.") from error
         except OSError as error:
-            raise NotFound(f"{path} cannot be read: {error.strerror}.") from error
+            raise InvalidDataset(f"{path} cannot be read: {error.strerror}.") from error
 
     def _is_safe_folder(self, folder: str) -> bool:
         known = self._folders.get(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from synapse_core.datasets.naming import safe_name
 from synapse_core.datasets.options import Splits
 
 # How folders and lists call the splits, in lower case.
@@ -16,13 +17,19 @@ SPLIT_NAMES = {
     "test": "test",
 }
 
+_USUAL = frozenset({"train", "val", "test"})
 _TRAIN_PERCENT, _VAL_PERCENT = 80, 10
 
 
 def split_of(key: str, split: str | None, choice: Splits) -> str | None:
-    """Return the split of an item: the source's, none, or one that follows from its key alone."""
+    """Return the split of an item: the source's, none, or one that follows from its key alone.
+
+    It names a folder of the target: one, and below it.
+    """
     if choice == "keep":
-        return split
+        if split is None or split in _USUAL:
+            return split
+        return safe_name(split.replace("\\", "/").replace("/", "_"))
     if choice == "none":
         return None
     percent = int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:8]) % 100

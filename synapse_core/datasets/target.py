@@ -12,12 +12,13 @@ import glob
 import os
 import secrets
 import shutil
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from synapse_core.datasets.source import Source
 from synapse_core.errors import Conflict, DiskFull, InvalidRequest
+
+_COPY_BYTES = 1 << 20
 
 
 class Target(Protocol):
@@ -74,11 +75,11 @@ class FolderTarget:
         self._make_folder(path)
         there = f"{self.work}/{path}"
         with source.local(image) as file:
-            if is_linked:
-                with suppress(OSError):  # another disk, or a file system without hard links
-                    os.link(os.path.realpath(file), there)
-                    return
-            shutil.copyfile(file, there)
+            if is_linked and _link(os.path.realpath(file), there):
+                return
+            # Never into a file that is there: it may be a hard link to an image of the source.
+            with open(file, "rb") as original, open(there, "xb") as copy:
+                shutil.copyfileobj(original, copy, _COPY_BYTES)
 
     def finish(self) -> None:
         """Give the folder its name. Raises Conflict where another one came first."""
@@ -99,6 +100,8 @@ class FolderTarget:
     def _make_folder(self, path: str) -> None:
         folder = path.rpartition("/")[0]
         if folder not in self._folders:
+            if folder.startswith("/") or ".." in folder.split("/"):
+                raise InvalidRequest(f"{path} would lie outside of the output {self.output}.")
             Path(self.work, folder).mkdir(parents=True, exist_ok=True)
             self._folders.add(folder)
 
@@ -156,6 +159,17 @@ def disk_full(error: OSError, output: str) -> DiskFull | None:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(output, error.strerror)
     return None
+
+
+def _link(file: str, there: str) -> bool:
+    """Return True where a hard link was made; False on another disk, or a file system without them."""
+    try:
+        os.link(file, there)
+    except FileExistsError:
+        raise
+    except OSError:
+        return False
+    return True
 
 
 def _is_empty_folder(path: Path) -> bool:

@@ -267,10 +267,10 @@ def _task_of(source: Source, layout: Layout, asked: str) -> str:
         "pose": "kpt_shape: [points, 2 or 3] in data.yaml for key points",
     }
     raise AmbiguousDataset(
-        f"Every long row has {length} numbers (see {where}): {', '.join(map(meanings.__getitem__, candidates))}"
-        f", or polygons of {(length - 1) // 2} points.",
+        f"Every long row has {length} numbers (see {where}): "
+        f"{', '.join(meanings[task] for task in candidates)}, or polygons of {(length - 1) // 2} points.",
         {"where": where, "tasks": [*candidates, "segment"]},
-        hint=f"Say which: {', '.join(map(hints.__getitem__, candidates))}, or task='segment' for polygons.",
+        hint=f"Say which: {', '.join(hints[task] for task in candidates)}, or task='segment' for polygons.",
     )
 
 

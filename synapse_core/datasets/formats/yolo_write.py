@@ -5,19 +5,22 @@ beyond the names, and no mixture of boxes and polygons.
 from __future__ import annotations
 
 import json
-import posixpath
 from collections import Counter
 from typing import ClassVar
 
 from synapse_core.datasets.format import Piece, Writer, WriterSetup
 from synapse_core.datasets.formats.upright import TO_BOX
+from synapse_core.datasets.formats.yolo_layout import label_path
 from synapse_core.datasets.model import Annotation, Box, Item, Kind, Mask, Polygon, kind_of
 from synapse_core.datasets.report import ItemLosses, Losses
-from synapse_core.datasets.shapes import box_corners, box_ring, tight_box
+from synapse_core.datasets.shapes import box_corners, box_ring, clip_box, clip_ring, tight_box
 from synapse_core.errors import InvalidRequest
 
 # Half of the last of six digits.
 _ROUNDING = 0.5e-6
+_TOO_SMALL = "less than the sixth digit of a side"
+# What leaves the image by less is no loss; see checking.py.
+_CLIP_SLACK = 1e-3
 
 
 def write(setup: WriterSetup) -> Writer:
@@ -32,7 +35,9 @@ def write(setup: WriterSetup) -> Writer:
 
 
 def _task_for(setup: WriterSetup) -> str:
-    kinds = setup.header.kinds
+    kinds, stated = setup.header.kinds, setup.header.info.get("task")
+    if setup.header.format == "yolo" and stated in YoloWriter.numbers_of and stated != "pose":
+        return str(stated)
     if "keypoints" in kinds and any(entry.keypoints for entry in setup.header.classes):
         return "pose"
     if kinds & {"polygon", "mask"}:
@@ -51,6 +56,7 @@ class YoloWriter:
         self._images = setup.options.images
         self._keeps_crowds = setup.options.crowds == "keep"
         self._tolerance = setup.options.mask_tolerance_pixels
+        self._splits = dict.fromkeys(setup.header.splits, "")
         self._points = max((len(entry.keypoints) for entry in setup.header.classes), default=0)
         if task == "pose" and not self._points:
             raise InvalidRequest(
@@ -60,6 +66,7 @@ class YoloWriter:
 
     def add(self, index: int, name: str, item: Item, losses: Losses) -> None:
         split = item.split or "train"
+        self._splits[split] = ""
         if item.media != "image":
             self._leave_out(item, losses, "NOT_SUPPORTED")
             return
@@ -67,46 +74,55 @@ class YoloWriter:
             self._leave_out(item, losses, "IMAGE_MISSING")
         else:
             rows = self._rows(item, float(item.width), float(item.height), losses)
-            label = f"labels/{split}/{posixpath.splitext(name)[0]}.txt"
-            self.target.write(label, "".join(rows).encode())
+            self.target.write(label_path(f"images/{split}/{name}"), "".join(rows).encode())
         if self._images != "none" and item.image is not None:
             self.target.place(
                 self._source, item.image, f"images/{split}/{name}", is_linked=self._images == "link"
             )
 
     def cut(self) -> Piece:
-        return Piece({})
+        return Piece({split: [] for split in self._splits})
 
-    def merge(self, piece: Piece) -> None: ...
+    def merge(self, piece: Piece) -> None:
+        self._splits |= dict.fromkeys(piece.rows, "")
 
     def finish(self) -> str:
-        lines = ["path: .", *self._split_lines(), f"nc: {len(self._header.classes)}", "names:"]
         # JSON's texts are YAML's, whatever is in them.
-        lines += [f"  {index}: {json.dumps(entry.name)}" for index, entry in enumerate(self._header.classes)]
+        names = [json.dumps(entry.name) for entry in self._header.classes]
+        lines = ["path: .", *self._split_lines(), f"task: {self._task}", f"nc: {len(names)}", "names:"]
+        lines += [f"  {index}: {name}" for index, name in enumerate(names)]
         if self._task == "pose":
-            names = next(
-                entry.keypoints for entry in self._header.classes if len(entry.keypoints) == self._points
-            )
-            lines += [f"kpt_shape: [{self._points}, 3]", f"flip_idx: {_mirrored(names)}"]
-            lines += [f"kpt_names: {json.dumps([list(names)])[1:-1]}"]
+            lines += self._point_lines()
         self.target.write("data.yaml", ("\n".join(lines) + "\n").encode())
         return "data.yaml"
 
     def _split_lines(self) -> list[str]:
-        splits = {"valid": "val", "validation": "val"}
-        there = {splits.get(split, split): split for split in self._header.splits}
+        usual = {"valid": "val", "validation": "val"}
+        folders: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+        for split in sorted(self._splits):
+            folders.setdefault(usual.get(split, split), []).append(f"images/{split}")
+        if not any(folders.values()):
+            folders["train"] = ["images/train"]
         lines = [
-            f"{split}: images/{there.get(split, split)}"
-            for split in ("train", "val", "test")
-            if split in there
+            f"{_plain_text(split)}: " + (json.dumps(places) if len(places) > 1 else _plain_text(places[0]))
+            for split, places in folders.items()
+            if places
         ]
-        lines = lines or ["train: images/train"]
-        if "val" not in there:
+        if not folders["val"]:
             lines.append("# There is no val in the source; splits=hash makes one.")
-        others = [
-            split for split in self._header.splits if splits.get(split, split) not in ("train", "val", "test")
+        return lines
+
+    def _point_lines(self) -> list[str]:
+        classes, count = self._header.classes, self._points
+        names = next(entry.keypoints for entry in classes if len(entry.keypoints) == count)
+        stated = self._header.info.get("flip_idx") if self._header.format == "yolo" else None
+        is_right = isinstance(stated, list) and sorted(map(str, stated)) == sorted(map(str, range(count)))
+        lines = [f"kpt_shape: [{count}, 3]", f"flip_idx: {stated if is_right else _mirrored(names)}"]
+        lines.append("kpt_names:")
+        return lines + [
+            f"  {index}: {json.dumps(list(entry.keypoints) or list(names))}"
+            for index, entry in enumerate(classes)
         ]
-        return lines + [f"{split}: images/{split}" for split in others]
 
     def _rows(self, item: Item, width: float, height: float, losses: Losses) -> list[str]:
         """Return the rows of one label file, and tell what became of each annotation."""
@@ -114,11 +130,16 @@ class YoloWriter:
         if item.annotations:
             losses.largest_error_pixels = max(losses.largest_error_pixels, error)
         after = losses.after
+        told = ItemLosses(item, losses)
         if item.is_plain and self._task == "detect":
             rows = []
+            least_width, least_height = width * _ROUNDING, height * _ROUNDING
             for annotation in item.annotations:
                 label = annotation.label
                 x, y, w, h = annotation.box  # type: ignore[misc]  # is_plain says that it has one
+                if w < least_width or h < least_height:
+                    told.leave(annotation, "box", "ZERO_AREA", _TOO_SMALL)
+                    continue
                 after[label] += 1
                 rows.append(
                     "%d %.6f %.6f %.6f %.6f\n"  # noqa: UP031  # a third faster than an f-string
@@ -127,7 +148,6 @@ class YoloWriter:
             losses.counts["box", "written"] += len(rows)
             return rows
         rows = []
-        told = ItemLosses(item, losses)
         written: Counter[Kind] = Counter()
         for annotation in item.annotations:
             kind = kind_of(annotation)
@@ -154,13 +174,15 @@ class YoloWriter:
                 told.leave(one, kind, "CROWD_DROPPED")
                 return None
             told.change(one, kind, "CROWD_MARK_DROPPED")
-        numbers = self._numbers_of[self._task](self, one, kind, width, height, told)
+        numbers = self.numbers_of[self._task](self, one, kind, width, height, told)
         if numbers is None:
             return None
         if one.attributes:
             told.change(one, kind, "ATTRIBUTES_DROPPED", ", ".join(map(str, one.attributes)), one.attributes)
         if one.extra:
             told.change(one, kind, "ATTRIBUTES_DROPPED", ", ".join(one.extra))
+        if one.group is not None:
+            told.change(one, kind, "ATTRIBUTES_DROPPED", "group", one.group)
         if one.score is not None:
             told.change(one, kind, "SCORE_DROPPED", before=one.score)
         return f"{one.label} {numbers}\n"
@@ -168,9 +190,8 @@ class YoloWriter:
     def _detect(
         self, one: Annotation, kind: Kind, width: float, height: float, told: ItemLosses
     ) -> str | None:
-        box = tight_box(one) or _mask_box(one)
-        if box is None or box[2] <= 0 or box[3] <= 0:
-            told.leave(one, kind, "ZERO_AREA")
+        box = _fitting_box(one, kind, width, height, told)
+        if box is None:
             return None
         if kind in TO_BOX:
             told.change(one, kind, TO_BOX[kind])
@@ -188,6 +209,13 @@ class YoloWriter:
         if ring is None:
             told.leave(one, kind, "NOT_SUPPORTED" if kind == "polyline" else "ZERO_AREA")
             return None
+        if (over := _over(ring, width, height)) > 0:
+            inner = clip_ring(ring, width, height)
+            if not inner:
+                told.leave(one, kind, "OUTSIDE_IMAGE")
+                return None
+            _tell_clipped(one, kind, over, told)
+            ring = inner
         return _ring_numbers(ring, width, height)
 
     def _obb(self, one: Annotation, kind: Kind, width: float, height: float, told: ItemLosses) -> str | None:
@@ -195,18 +223,16 @@ class YoloWriter:
         if corners is None:
             told.leave(one, kind, "NOT_SUPPORTED")
             return None
-        outside = max(-min(corners), max(corners[::2]) - width, max(corners[1::2]) - height)
-        if outside > 0:
-            told.change(one, kind, "CLIPPED", f"by {outside:g} pixels", corners)
+        if (over := _over(corners, width, height)) > 0:
+            _tell_clipped(one, kind, over, told)
         return _ring_numbers(corners, width, height)
 
     def _pose(self, one: Annotation, kind: Kind, width: float, height: float, told: ItemLosses) -> str | None:
         if one.points is None:
             told.leave(one, kind, "NOT_SUPPORTED", "an annotation without key points among those with")
             return None
-        box = tight_box(one)
-        if box is None or box[2] <= 0 or box[3] <= 0:
-            told.leave(one, kind, "ZERO_AREA")
+        box = _fitting_box(one, kind, width, height, told)
+        if box is None:
             return None
         if one.shape is not None:
             told.change(one, kind, TO_BOX[kind_of(Annotation(0, shape=one.shape))])
@@ -214,23 +240,27 @@ class YoloWriter:
         return f"{_box_numbers(box, width, height)} {points}"
 
     # task -> what makes the numbers of a row
-    _numbers_of: ClassVar = {"detect": _detect, "segment": _segment, "obb": _obb, "pose": _pose}
+    numbers_of: ClassVar = {"detect": _detect, "segment": _segment, "obb": _obb, "pose": _pose}
 
     def _point_numbers(self, one: Annotation, width: float, height: float, told: ItemLosses) -> str:
         points = one.points or []
         numbers: list[str] = []
-        for at in range(0, len(points), 3):
+        for at in range(0, min(len(points), 3 * self._points), 3):
             x, y, seen = points[at : at + 3]
             if seen <= 0:
                 numbers.append("0.000000 0.000000 0")
                 continue
             if not (0 <= x <= width and 0 <= y <= height):
                 told.change(one, "keypoints", "CLIPPED", "a key point lies outside the image", [x, y])
-            numbers.append(f"{_ring_numbers([x, y], width, height)} {seen:.0f}")
+            if seen not in (1, 2):
+                told.change(one, "keypoints", "KEYPOINT_PROFILE", "visible is 1 or 2", seen)
+            numbers.append(f"{_ring_numbers([x, y], width, height)} {1 if seen == 1 else 2}")
         missing = self._points - len(points) // 3
         if missing > 0:
             told.change(one, "keypoints", "KEYPOINT_PROFILE", f"{missing} points were added as not labelled")
             numbers += ["0.000000 0.000000 0"] * missing
+        elif missing < 0:
+            told.change(one, "keypoints", "KEYPOINT_PROFILE", f"{-missing} points beyond the list left out")
         return " ".join(numbers)
 
     def _ring(self, one: Annotation, kind: Kind, told: ItemLosses) -> list[float] | None:
@@ -277,12 +307,44 @@ class YoloWriter:
             told.leave(one, kind_of(one), code, item.media)
 
 
+def _fitting_box(one: Annotation, kind: Kind, width: float, height: float, told: ItemLosses) -> Box | None:
+    """Return the part of an annotation's upright box that lies in the image; None where none does, which is
+    told.
+    """
+    box = tight_box(one) or _mask_box(one)
+    if box is None or box[2] <= 0 or box[3] <= 0:
+        told.leave(one, kind, "ZERO_AREA")
+        return None
+    over = max(-box[0], -box[1], box[0] + box[2] - width, box[1] + box[3] - height)
+    if over > 0:
+        inner = clip_box(box, width, height)
+        if inner is None:
+            told.leave(one, kind, "OUTSIDE_IMAGE")
+            return None
+        _tell_clipped(one, kind, over, told)
+        box = inner
+    if box[2] < width * _ROUNDING or box[3] < height * _ROUNDING:
+        told.leave(one, kind, "ZERO_AREA", _TOO_SMALL)
+        return None
+    return box
+
+
+def _over(ring: list[float], width: float, height: float) -> float:
+    """Return by how many pixels a ring leaves the image at most."""
+    return max(-min(ring), max(ring[::2]) - width, max(ring[1::2]) - height)
+
+
+def _tell_clipped(one: Annotation, kind: Kind, over: float, told: ItemLosses) -> None:
+    if over > _CLIP_SLACK:
+        told.change(one, kind, "CLIPPED", f"by {over:g} pixels")
+
+
+def _plain_text(text: str) -> str:
+    return text if text.replace("/", "").isalnum() else json.dumps(text)
+
+
 def _box_numbers(box: Box, width: float, height: float) -> str:
     x, y, w, h = box
-    if x < 0 or y < 0 or x + w > width or y + h > height:
-        right, bottom = min(width, x + w), min(height, y + h)
-        x, y = max(0.0, x), max(0.0, y)
-        w, h = right - x, bottom - y
     return f"{(x + w / 2) / width:.6f} {(y + h / 2) / height:.6f} {w / width:.6f} {h / height:.6f}"
 
 
