@@ -11,6 +11,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from keyword import iskeyword
 from typing import Any, TypeVar
 
 import msgspec
@@ -201,6 +202,8 @@ def _answering(handler: Handler) -> Handler:
 
     @functools.wraps(handler)
     async def call(*arguments: Any, **named: Any) -> CallToolResult:
+        # An argument that is a word of Python has an alias, by which the SDK hands it over.
+        named = {f"{name}_" if iskeyword(name) else name: value for name, value in named.items()}
         try:
             record = await handler(*arguments, **named)
             return record if isinstance(record, CallToolResult) else answer(record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import json
 import re
@@ -25,10 +26,13 @@ from test_architecture import LAYERS
 import synapse_core
 from synapse_core import environment, errors
 from synapse_core.config import load_config
+from synapse_core.datasets.conversion import ConversionResult
+from synapse_core.datasets.options import ConvertOptions
 from synapse_core.executors import LocalExecutor
 from synapse_core.registry import Registry
 from synapse_mcp import cli
 from synapse_mcp.demo import ACCURACY_WANTED
+from synapse_mcp.guides import guide, topics
 from synapse_mcp.records import RunRecord
 from synapse_mcp.server import build_server
 from synapse_mcp.settings import Settings, parse_arguments
@@ -359,6 +363,7 @@ def test_every_variable_of_ours_is_in_the_table_and_the_code_knows_each_of_it():
 
 def test_no_manual_names_another_variable_of_ours():
     told = set(re.findall(r"\bSYNAPSE_[A-Z_]*[A-Z]\b", "".join(DOCUMENTS.values())))
+    told -= {name for name in told if name.startswith("SYNAPSE_BENCH_")}
 
     assert told <= {name for row in table(section(README, "Settings")) for name in code_spans(row[0])}
 
@@ -467,7 +472,9 @@ def test_the_manual_names_nothing_that_does_not_exist():
     schemas = _tools()
     known = {*schemas, *(name for schema in schemas.values() for name in schema.get("properties", {}))}
     known |= {field for spec in TOOLS for record in _records_of(spec.handler) for field in _fields_of(record)}
-    known |= _codes() | {"num_cpus", "num_gpus"}
+    known |= (
+        _codes() | {"num_cpus", "num_gpus"} | {field.name for field in dataclasses.fields(ConvertOptions)}
+    )
     told = {span for span in code_spans(MANUAL) if re.fullmatch(r"[a-z]+(?:_[a-z]+)+", span)}
 
     assert told <= known
@@ -514,14 +521,38 @@ def test_the_protocol_versions_are_those_of_the_library():
     ]
 
 
-async def _offered() -> tuple[list[Any], list[Any]]:
+async def _offered() -> tuple[set[str], dict[str, set[str]]]:
     server = build_server(Settings.make())
-    return await server.list_resources(), await server.list_prompts()
+    resources = {str(resource.uri) for resource in await server.list_resources()}
+    prompts = {
+        prompt.name: {argument.name for argument in prompt.arguments or ()}
+        for prompt in await server.list_prompts()
+    }
+    return resources, prompts
 
 
-def test_there_are_tools_only():
-    assert "no resources and no prompts" in section(MANUAL, "Protocol")
-    assert anyio.run(_offered) == ([], [])
+def test_the_resources_and_prompts_are_those_that_are_told():
+    rows = table(section(MANUAL, "Protocol"))
+    told = {spans[0]: set(code_spans(row[1])) for row in rows if (spans := code_spans(row[0]))}
+    resources, prompts = anyio.run(_offered)
+
+    assert {name for name in told if "://" in name} == resources
+    assert {name: found for name, found in told.items() if name in prompts} == prompts
+
+
+@pytest.mark.parametrize("topic", topics())
+def test_a_guide_is_short_and_names_only_what_there_is(topic: str):
+    text = guide(topic)
+    schemas = _tools()
+    known = {name for schema in schemas.values() for name in schema.get("properties", {})}
+
+    assert len(text.encode()) <= 1_536
+    for tool, arguments in re.findall(r"`(\w+)\(([^)`]*)\)`", text):
+        names = {argument.partition("=")[0].strip() for argument in arguments.split(",")}
+        assert names <= set(schemas[tool]["properties"]), tool
+    told = {span for span in code_spans(text) if re.fullmatch(r"[a-z]+(?:_[a-z]+)+", span)}
+    options = {field.name for field in dataclasses.fields(ConvertOptions)}
+    assert told <= {*schemas, *known, *options, *ConversionResult.__struct_fields__}
 
 
 # CONTRIBUTING.md
