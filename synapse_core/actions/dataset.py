@@ -11,7 +11,8 @@ import pydantic
 from pydantic import BaseModel, Field
 
 from synapse_core.base_action import BaseAction
-from synapse_core.datasets.conversion import CARD_NAME, convert
+from synapse_core.datasets.card import CARD_NAME
+from synapse_core.datasets.conversion import convert
 from synapse_core.datasets.formats import find_format
 from synapse_core.datasets.options import make_options
 from synapse_core.datasets.source import open_source, walk

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from synapse_core.datasets.card import CARD_NAME, LOSSES_NAME
 from synapse_core.datasets.classes import ClassChoice
 from synapse_core.datasets.detection import Detection, detect
 from synapse_core.datasets.format import Format, Reader, WriterSetup
@@ -31,10 +32,6 @@ from synapse_core.datasets.target import (
     refuse_taken,
 )
 from synapse_core.errors import InvalidRequest, LossyConversion, UnknownFormat
-
-# What is written beside the annotations: the choices, the classes, the names that had to change.
-CARD_NAME = "synapse.json"
-LOSSES_NAME = "losses.jsonl"
 
 _encoder = msgspec.json.Encoder()
 

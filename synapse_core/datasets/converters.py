@@ -16,7 +16,8 @@ from typing import Any
 
 import msgspec
 
-from synapse_core.datasets.conversion import CARD_NAME, LOSSES_NAME, ConversionResult, convert
+from synapse_core.datasets.card import CARD_NAME, LOSSES_NAME
+from synapse_core.datasets.conversion import ConversionResult, convert
 from synapse_core.datasets.formats.dm_documents import Document, is_v1, to_v1, to_v2
 from synapse_core.datasets.formats.dm_layout import CLASSES, DOCUMENTS, IMAGES
 from synapse_core.datasets.source import inside

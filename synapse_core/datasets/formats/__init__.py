@@ -12,11 +12,15 @@ from synapse_core.errors import UnknownFormat
 # name -> the module whose FORMATS has it; a module is imported when one of its formats is first asked for.
 _MODULES = {
     "coco": "coco",
+    "coco_panoptic": "coco_panoptic",
+    "coco_results": "coco",
     "yolo": "yolo",
     "voc": "voc",
     "imagefolder": "imagefolder",
     "cvat": "cvat",
     "labelme": "labelme",
+    "createml": "createml",
+    "open_images": "open_images",
     "dm_v2": "dm_v2",
     "dm_v1": "dm_v1",
 }

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from synapse_core.datasets.card import json_files
 from synapse_core.datasets.format import Evidence, Format, Reader
 from synapse_core.datasets.formats.labelme_shapes import Shape, annotation_of, kind_of_shape, merged_parts
 from synapse_core.datasets.formats.labelme_write import write
@@ -96,11 +97,8 @@ class LabelMeReader:
         labels: set[str] = set()
         flags: set[str] = set()
         kinds: set[Kind] = set()
-        paths = [source.only] if source.only is not None else list(walk(source))
-        self._paths = set(paths)
-        for path in paths:
-            if not path.lower().endswith(".json"):
-                continue
+        self._paths = set() if source.only is not None else set(walk(source))
+        for path in json_files(source):
             try:
                 look = _look.decode(source.read(path))
             except (msgspec.DecodeError, InvalidDataset, NotFound) as error:
