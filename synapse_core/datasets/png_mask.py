@@ -23,6 +23,20 @@ def read_png(data: bytes) -> tuple[int, int, bytes]:
         raise ValueError(f"the mask is no image: {error}") from error
 
 
+def read_colours(data: bytes) -> tuple[int, int, bytes]:
+    """Return width, height and three bytes a pixel: red, green, blue.
+
+    Raises ValueError where it is no image.
+    """
+    from PIL import Image, UnidentifiedImageError  # takes 30 ms, and only masks need it
+
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.width, image.height, image.convert("RGB").tobytes()
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ValueError(f"the mask is no image: {error}") from error
+
+
 def write_png(width: int, height: int, runs: Sequence[Sequence[int]]) -> bytes:
     """Return an image of two levels; runs: [start, length] along its rows."""
     pixels = bytearray(width * height)

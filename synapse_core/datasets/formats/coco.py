@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from synapse_core.datasets.format import Evidence, Format, Reader
-from synapse_core.datasets.formats.coco_files import CocoFile, find_files, image_folder
+from synapse_core.datasets.formats.coco_files import CocoFile, find_files, image_folder, looks_like_results
 from synapse_core.datasets.formats.coco_index import FileIndex
 from synapse_core.datasets.formats.coco_rows import BrokenRow, Row, annotation_of
 from synapse_core.datasets.formats.coco_write import write
@@ -38,6 +38,16 @@ def detect(seen: Glance) -> Evidence | None:
     if left:
         reasons.append(f"left out, about the same images: {', '.join(left[:3])}")
     return Evidence(0.95, tuple(reasons))
+
+
+def detect_results(seen: Glance) -> Evidence | None:
+    """Tell a list of results by its first entry."""
+    if seen.source.only is None:
+        return None
+    for path in seen.files(".json"):
+        if looks_like_results(seen.head(path)):
+            return Evidence(0.9, (f"{path} is a list of results with image ids",))
+    return None
 
 
 def read(source: Source, options: ConvertOptions) -> Reader:
@@ -270,5 +280,13 @@ FORMATS = {
         read,
         write,
         has_crowds=True,
-    )
+    ),
+    "coco_results": Format(
+        "coco_results",
+        "COCO results: what a model has found",
+        frozenset({"box", "polygon", "mask", "keypoints", "caption"}),
+        detect_results,
+        read,
+        note="only read: images and classes are known by their numbers alone",
+    ),
 }

@@ -44,7 +44,7 @@ def find_files(seen: Glance) -> tuple[list[CocoFile], list[str]]:
     found = [path for path in seen.files(".json") if _is_coco(seen, path)]
     groups: dict[str | None, list[CocoFile]] = {}
     for path in found:
-        split = _split_of(path)
+        split = split_of_path(path)
         groups.setdefault(split, []).append(CocoFile(path, split, _about(path)))
     files: list[CocoFile] = []
     left: list[str] = []
@@ -95,7 +95,7 @@ def _rank(about: str) -> int:
     return _ABOUT.index(about) if about in _ABOUT else len(_ABOUT)
 
 
-def _split_of(path: str) -> str | None:
+def split_of_path(path: str) -> str | None:
     """Return the split that a file's name says, or else the folder in which it is."""
     stem = posixpath.splitext(posixpath.basename(path))[0]
     for text in (stem, *reversed(posixpath.dirname(path).split("/"))):

@@ -34,7 +34,10 @@ _SIGNS: dict[Kind, tuple[bytes, re.Pattern[bytes]]] = {
     "caption": (b'"caption"', re.compile(rb'"caption"\s*:')),
     "rotated_box": (b'"rotation"', re.compile(rb'"rotation"\s*:\s*-?(?!0(?:\.0*)?\s*[,}])\d')),
 }
+_CATEGORY_ID = re.compile(rb'"category_id"\s*:\s*(\d+)')
 _UNKNOWN = -1
+# The key of the array where the file is nothing else: a list of results.
+_RESULTS = ""
 
 
 class ImageRow(msgspec.Struct, gc=False):
@@ -109,12 +112,15 @@ class FileIndex:
         try:
             owners = array("q")
             texts: dict[str, int] = {}
+            results: set[int] = set()
             for key, blocks in source.arrays_of():
                 for block in blocks:
                     if key == "images":
                         self._image_blocks.append((block.offset, len(block.data)))
                         self._read_images(block)
-                    elif key == "annotations":
+                    elif key in ("annotations", _RESULTS):
+                        if key == _RESULTS:
+                            results |= set(map(int, _CATEGORY_ID.findall(block.data)))
                         self._blocks.append((block.offset, len(block.data), len(owners)))
                         self._read_owners(block, owners, texts)
                     else:
@@ -124,11 +130,24 @@ class FileIndex:
                         else:
                             self.values.setdefault(key, []).extend(found)
             self.values.update(source.values)
+            if not self.names and len(owners) and not source.values and not self.categories:
+                self._name_results(owners, texts, results)
             self._group(owners, texts, source)
         finally:
             source.close()
         if not self.names and not self.values and not len(owners):
             raise InvalidDataset(f"{self.file.path} holds neither images nor annotations.")
+
+    def _name_results(self, owners: array[int], texts: dict[str, int], categories: set[int]) -> None:
+        """Make up the images and categories of a list of results, which states nothing but their ids."""
+        text_of = {-(1 << 62) - number: text for text, number in texts.items()}
+        for owner in dict.fromkeys(owners):
+            number: int | str = text_of.get(owner, owner)
+            self.ids.append(number)
+            self.names.append(str(number))
+            self.widths.append(-1)
+            self.heights.append(-1)
+        self.categories = [{"id": number, "name": f"category_{number}"} for number in sorted(categories)]
 
     def _read_images(self, block: Block) -> None:
         try:
