@@ -55,6 +55,7 @@ CODES: dict[str, str] = {
     "NOT_FINITE": "a coordinate is not a finite number",
     "NOT_SUPPORTED": "the target has no place for annotations of this kind",
     "ORPHAN_LABEL": "there are labels, but no image",
+    "OTHER_ANNOTATOR": "somebody else's work on an image of which one person's is read",
     "OUTSIDE_IMAGE": "nothing of it lies in the image",
     "OUTSIDE_ROOT": "the name leads out of the dataset",
     "PARTS_JOINED": "the parts of one object are joined by lines without width",

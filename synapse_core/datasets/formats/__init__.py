@@ -21,6 +21,7 @@ _MODULES = {
     "labelme": "labelme",
     "createml": "createml",
     "open_images": "open_images",
+    "label_studio": "label_studio",
     "dm_v2": "dm_v2",
     "dm_v1": "dm_v1",
 }
