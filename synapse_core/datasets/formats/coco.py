@@ -22,6 +22,7 @@ from synapse_core.datasets.glance import Glance, glance
 from synapse_core.datasets.model import NO_CLASS, Annotation, ClassDef, Header, Item, Kind, kind_of
 from synapse_core.datasets.options import ConvertOptions
 from synapse_core.datasets.report import Losses
+from synapse_core.datasets.sizes import size_of
 from synapse_core.datasets.source import Source, inside
 from synapse_core.errors import InvalidDataset
 
@@ -97,7 +98,9 @@ class CocoReader:
             self._starts.append(total)
             total += len(index.names)
             self._folders.append(
-                image_folder(source, index.file, index.names) if self._checks_images else None
+                image_folder(source, index.file, index.names)
+                if self._checks_images or min(*index.widths, *index.heights, 1, 1) <= 0
+                else None
             )
             for repeated in index.repeated:
                 message = f"the image id {repeated} is there twice"
@@ -143,6 +146,8 @@ class CocoReader:
                 losses.tell("OUTSIDE_ROOT", key, path, "file_name", before=name)
             elif self._checks_images:
                 item.image = self._image(number, name, key, losses)
+            if width <= 0 or height <= 0:
+                self._measure(item, number, name, losses)
             if self.wants_extra:
                 item.extra = self._extra_of(number)[image]
             add = item.annotations.append
@@ -175,6 +180,22 @@ class CocoReader:
                     before=row.value,
                 )
             yield begin + image, item
+
+    def _measure(self, item: Item, number: int, name: str, losses: Losses) -> None:
+        """Take the size of an image that its file says, as it is shown."""
+        folder = self._folders[number]
+        path = None if folder is None else inside(posixpath.join(folder, name))
+        if path is None:
+            return
+        try:
+            size = size_of(self.source, path)
+        except InvalidDataset as error:
+            losses.tell("BAD_FILE", item.key, path, message=error.message)
+            return
+        if size is not None:
+            item.width, item.height = size.upright
+            if size.orientation >= 5:
+                losses.tell("EXIF_ORIENTATION", item.key, path, after=[item.width, item.height])
 
     def _image(self, number: int, name: str, key: str, losses: Losses) -> str | None:
         """Return the path of an image's file, None where there is none, which is told."""

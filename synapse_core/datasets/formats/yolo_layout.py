@@ -290,9 +290,9 @@ def _lines_of_names(source: Source, path: str) -> dict[int, str]:
 
 
 def _images_at(source: Source, place: str, split: str | None, found: Losses) -> list[Image]:
-    """Return the images of a folder, sorted, or those that a list file names."""
+    """Return the images of a folder, sorted, those that a list file names, or the one that it is."""
     if source.has(place):
-        return _listed(source, place, split, found)
+        return [_image(place, split)] if is_image(place) else _listed(source, place, split, found)
     images = []
     waiting = [place]
     while waiting:
@@ -319,12 +319,17 @@ def _listed(source: Source, path: str, split: str | None, found: Losses) -> list
             if place is None:
                 found.tell("OUTSIDE_ROOT", line.strip(), f"{path}:{number}")
                 continue
-        _, after, key = f"/{place}".rpartition("/images/")
-        key = key if after else place.rpartition("/")[2]
-        if split and key.startswith(f"{split}/"):
-            key = key[len(split) + 1 :]
-        images.append(Image(place, key, split, label_path(place)))
+        images.append(_image(place, split))
     return images
+
+
+def _image(path: str, split: str | None) -> Image:
+    """Return an image of which no more is known than where it is."""
+    _, after, key = f"/{path}".rpartition("/images/")
+    key = key if after else path.rpartition("/")[2]
+    if split and key.startswith(f"{split}/"):
+        key = key[len(split) + 1 :]
+    return Image(path, key, split, label_path(path))
 
 
 def _tell_orphans(source: Source, layout: Layout, found: Losses) -> None:
