@@ -16,6 +16,7 @@ _MODULES = {
     "coco_results": "coco",
     "yolo": "yolo",
     "voc": "voc",
+    "voc_masks": "voc_masks",
     "imagefolder": "imagefolder",
     "cvat": "cvat",
     "labelme": "labelme",

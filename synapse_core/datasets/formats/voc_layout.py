@@ -205,21 +205,7 @@ class LayoutFinder:
         )
         if place is None:
             return
-        listed: dict[str, tuple[str, str]] = {}
-        # What is in train or val too is in trainval for the sake of both.
-        files = sorted(self.folders[place][1], key=lambda name: name.lower() == "trainval.txt")
-        for name in files:
-            stem, extension = posixpath.splitext(name.lower())
-            split = SPLIT_NAMES.get(stem, "trainval" if stem == "trainval" else None)
-            if split is None or extension != ".txt":
-                continue
-            path = posixpath.join(place, name)
-            for number, line in enumerate(
-                self._source.read(path).decode("utf-8-sig", "replace").splitlines(), 1
-            ):
-                entry = _MARK.sub("", line.strip())
-                if entry and not entry.startswith("# "):
-                    listed.setdefault(entry, (split, f"{path}:{number}"))
+        listed = listed_stems(self._source, place, self.folders[place][1])
         prefix = f"{base}/" if self._has_several and base else ""
         waiting = dict(listed)
         for one in layout.entries:
@@ -256,6 +242,23 @@ class LayoutFinder:
     def _lines(self, path: str) -> list[str]:
         lines = self._source.read(path).decode("utf-8-sig", "replace").split("\n")
         return [line.strip() for line in lines if line.strip()]
+
+
+def listed_stems(source: Source, folder: str, files: list[str]) -> dict[str, tuple[str, str]]:
+    """Return name without extension -> (split, file and line) of the lists of splits in a folder."""
+    listed: dict[str, tuple[str, str]] = {}
+    # What is in train or val too is in trainval for the sake of both.
+    for name in sorted(files, key=lambda name: name.lower() == "trainval.txt"):
+        stem, extension = posixpath.splitext(name.lower())
+        split = SPLIT_NAMES.get(stem, "trainval" if stem == "trainval" else None)
+        if split is None or extension != ".txt":
+            continue
+        path = posixpath.join(folder, name)
+        for number, line in enumerate(source.read(path).decode("utf-8-sig", "replace").splitlines(), 1):
+            entry = _MARK.sub("", line.strip())
+            if entry and not entry.startswith("# "):
+                listed.setdefault(entry, (split, f"{path}:{number}"))
+    return listed
 
 
 def _all_folders(source: Source) -> dict[str, tuple[list[str], list[str]]]:
