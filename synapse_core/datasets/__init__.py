@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from synapse_core.datasets.comparison import Comparison, compare
     from synapse_core.datasets.conversion import ConversionResult, check_conversion, convert
     from synapse_core.datasets.converters import (
         DatasetFormat,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Annotation": "model",
     "ClassDef": "model",
+    "Comparison": "comparison",
     "ConversionResult": "conversion",
     "ConvertOptions": "options",
     "DMVersion": "converters",
@@ -40,6 +42,7 @@ _HOMES = {
     "ToDMConverter": "converters",
     "ValidationReport": "validation",
     "check_conversion": "conversion",
+    "compare": "comparison",
     "convert": "conversion",
     "convert_v1_to_v2": "converters",
     "convert_v2_to_v1": "converters",
@@ -52,6 +55,7 @@ _HOMES = {
 __all__ = [
     "Annotation",
     "ClassDef",
+    "Comparison",
     "ConversionResult",
     "ConvertOptions",
     "DMVersion",
@@ -63,6 +67,7 @@ __all__ = [
     "ToDMConverter",
     "ValidationReport",
     "check_conversion",
+    "compare",
     "convert",
     "convert_v1_to_v2",
     "convert_v2_to_v1",
