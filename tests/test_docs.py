@@ -27,6 +27,7 @@ import synapse_core
 from synapse_core import environment, errors
 from synapse_core.config import load_config
 from synapse_core.datasets.conversion import ConversionResult
+from synapse_core.datasets.formats import formats
 from synapse_core.datasets.options import ConvertOptions
 from synapse_core.executors import LocalExecutor
 from synapse_core.registry import Registry
@@ -519,6 +520,13 @@ def test_the_protocol_versions_are_those_of_the_library():
         *mcp_types.version.MODERN_PROTOCOL_VERSIONS,
         *mcp_types.version.HANDSHAKE_PROTOCOL_VERSIONS,
     ]
+
+
+def test_the_formats_are_those_that_are_told():
+    rows = table(section(README, "Datasets"))
+    told = {name: (row[2], row[3]) for row in rows for name in code_spans(row[0])}
+
+    assert told == {known.name: ("yes", "yes" if known.write else "no") for known in formats()}
 
 
 async def _offered() -> tuple[set[str], dict[str, set[str]]]:

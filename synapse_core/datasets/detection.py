@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from synapse_core.datasets.format import Evidence, Format
-from synapse_core.datasets.formats import find_format, formats
+from synapse_core.datasets.formats import find_format, possible_formats
 from synapse_core.datasets.glance import Glance, glance
 from synapse_core.datasets.source import Source
 from synapse_core.errors import AmbiguousDataset, UnrecognisedDataset
@@ -32,7 +32,11 @@ def detect(source: Source, asked: str = "auto") -> Detection:
         return Detection(find_format(asked), ("as asked",))
     seen = glance(source)
     found = sorted(
-        ((evidence, known) for known in formats() if (evidence := known.detect(seen)) is not None),
+        (
+            (evidence, known)
+            for known in possible_formats(seen.extensions)
+            if (evidence := known.detect(seen)) is not None
+        ),
         key=lambda pair: -pair[0].score,
     )
     if not found or found[0][0].score < _SURE:

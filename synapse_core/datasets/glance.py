@@ -52,6 +52,13 @@ class Glance:
         return self.source.head(path, _HEAD_BYTES)
 
     @property
+    def extensions(self) -> set[str]:
+        """The extensions of the files that were seen, in lower case with a dot."""
+        if self.source.only is not None:
+            return {posixpath.splitext(self.source.only)[1].lower()}
+        return {extension for folder in self.folders.values() for extension in folder.extensions}
+
+    @property
     def images(self) -> int:
         return sum(folder.images for folder in self.folders.values())
 

@@ -6,7 +6,6 @@ order.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import pickle
 import subprocess
@@ -16,8 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from synapse_core.datasets.checking import Checker
 from synapse_core.datasets.classes import ClassChoice
@@ -28,6 +26,9 @@ from synapse_core.datasets.report import Losses
 from synapse_core.datasets.splits import split_of
 from synapse_core.datasets.target import HeldTarget, Target
 from synapse_core.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 # Items of a part: few enough for a rising progress and little memory, enough to make the rest not matter.
 PART_ITEMS = 500
@@ -138,6 +139,8 @@ class _Forked:
     """A forked process that sends the results of its parts."""
 
     def __init__(self, part: Part, bounds: list[tuple[int, int]]) -> None:
+        import multiprocessing  # 10 ms that a small set need not wait for
+
         context = multiprocessing.get_context("fork")
         self._receiver, sender = context.Pipe(duplex=False)
         self._process = context.Process(

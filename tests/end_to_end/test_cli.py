@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 COMMAND = [sys.executable, "-m", "synapse_mcp"]
 
@@ -147,3 +148,36 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
+
+
+def test_a_dataset_is_inspected_and_converted_and_what_was_lost_is_told(tmp_path):
+    root = tmp_path / "boats"
+    for folder in ("images/train", "labels/train"):
+        (root / folder).mkdir(parents=True)
+    Image.new("RGB", (100, 80)).save(root / "images" / "train" / "a.png")
+    (root / "labels" / "train" / "a.txt").write_text("0 0.5 0.5 0.2 0.25\n3 0.5 0.5 0.2 0.25\n")
+    (root / "data.yaml").write_text("train: images/train\nnames: [boat]\n")
+
+    seen = synapse("inspect", str(root), "--json")
+    assert json.loads(seen.stdout)["format"] == "yolo"
+
+    dry = synapse("convert", str(root), "--to", "coco", "--dry-run")
+    assert dry.returncode == 0
+    assert "1 of 2 annotations" in dry.stdout
+    assert "UNKNOWN_CLASS" in dry.stdout
+
+    strict = synapse("convert", str(root), "--to", "coco", "-o", str(tmp_path / "out"), "--strict")
+    assert strict.returncode == 3
+    assert "lossy_conversion" in strict.stderr
+    assert not (tmp_path / "out").exists()
+
+    options = ("--images", "none", "--option", "class_order=name", "--workers", "1", "--json")
+    done = synapse("convert", str(root), "--to", "coco", "-o", str(tmp_path / "out"), *options)
+    assert done.returncode == 0
+    result = json.loads(done.stdout)
+    assert json.loads(Path(result["config_path"]).read_text())["categories"] == [{"id": 1, "name": "boat"}]
+
+    wrong = synapse("convert", str(root), "--to", "coko", "--dry-run")
+    assert wrong.returncode == 1
+    assert "Did you mean coco" in wrong.stderr
+    assert "Traceback" not in wrong.stderr

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Container
 from functools import cache
 from typing import Literal
 
 from synapse_core.datasets.format import Format
+from synapse_core.datasets.source import IMAGE_EXTENSIONS
 from synapse_core.errors import UnknownFormat
 
-# name -> the module whose FORMATS has it; a module is imported when one of its formats is first asked for.
-_MODULES = {
-    "coco": "coco",
-    "coco_panoptic": "coco_panoptic",
-    "coco_results": "coco",
-    "yolo": "yolo",
-    "voc": "voc",
-    "voc_masks": "voc_masks",
-    "imagefolder": "imagefolder",
-    "cvat": "cvat",
-    "labelme": "labelme",
-    "createml": "createml",
-    "open_images": "open_images",
-    "label_studio": "label_studio",
-    "dm_v2": "dm_v2",
-    "dm_v1": "dm_v1",
+_JSON = frozenset({".json"})
+# name -> the module whose FORMATS has it, and the extensions of files without one of which nothing is of that
+# format. A module is imported when one of its formats is first asked for.
+_MODULES: dict[str, tuple[str, frozenset[str]]] = {
+    "coco": ("coco", _JSON),
+    "coco_panoptic": ("coco_panoptic", _JSON),
+    "coco_results": ("coco", _JSON),
+    "yolo": ("yolo", frozenset({".txt", ".yaml", ".yml", ".data"})),
+    "voc": ("voc", frozenset({".xml"})),
+    "voc_masks": ("voc_masks", frozenset({".png"})),
+    "imagefolder": ("imagefolder", IMAGE_EXTENSIONS),
+    "cvat": ("cvat", frozenset({".xml"})),
+    "labelme": ("labelme", _JSON),
+    "createml": ("createml", _JSON),
+    "open_images": ("open_images", frozenset({".csv"})),
+    "label_studio": ("label_studio", _JSON),
+    "dm_v2": ("dm_v2", _JSON),
+    "dm_v1": ("dm_v1", _JSON),
 }
 # Other names that are in use for the same thing.
 _ALIASES = {"pascal": "voc", "pascal_voc": "voc", "ultralytics": "yolo", "darknet": "yolo", "dm": "dm_v2"}
@@ -33,6 +37,15 @@ _ALIASES = {"pascal": "voc", "pascal_voc": "voc", "ultralytics": "yolo", "darkne
 def formats() -> list[Format]:
     """Return every format, in the order in which they are shown."""
     return [_load(name) for name in _MODULES]
+
+
+def possible_formats(extensions: Container[str]) -> list[Format]:
+    """Return the formats of which a folder with these extensions (in lower case, with a dot) can be."""
+    return [
+        _load(name)
+        for name, (_, wanted) in _MODULES.items()
+        if any(extension in extensions for extension in wanted)
+    ]
 
 
 def find_format(name: str, verb: Literal["read", "write"] = "read") -> Format:
@@ -48,6 +61,6 @@ def find_format(name: str, verb: Literal["read", "write"] = "read") -> Format:
 
 @cache
 def _load(name: str) -> Format:
-    module = importlib.import_module(f"synapse_core.datasets.formats.{_MODULES[name]}")
+    module = importlib.import_module(f"synapse_core.datasets.formats.{_MODULES[name][0]}")
     found: Format = module.FORMATS[name]
     return found

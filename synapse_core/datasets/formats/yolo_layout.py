@@ -18,7 +18,6 @@ from synapse_core.datasets.report import Losses
 from synapse_core.datasets.source import Source, inside, is_image
 from synapse_core.datasets.splits import SPLIT_NAMES
 from synapse_core.errors import InvalidDataset
-from synapse_core.yaml_lines import read_yaml
 
 _KEYS = ("train", "val", "validation", "valid", "test")
 _NAMES_FILES = ("classes.txt", "obj.names", "names.txt", "labels.txt")
@@ -141,6 +140,8 @@ def looks_like_yolo(seen: Glance) -> list[str]:
 
 
 def _from_yaml(source: Source, config: str, layout: Layout, found: Losses) -> dict[str, list[str]]:
+    from synapse_core.yaml_lines import read_yaml  # 20 ms that no other format needs
+
     document = read_yaml(source.read(config), as_text=("names",))
     if document.problems:
         problem = document.problems[0]
