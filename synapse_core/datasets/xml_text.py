@@ -17,6 +17,7 @@ _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _DOCUMENT_TYPE = "<!DOCTYPE"
 # What XML 1.0 has no way to write.
 _NO_CHARACTER = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_SPECIAL = re.compile("[&<>\r\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 class InvalidXml(ValueError):
@@ -60,7 +61,7 @@ def _checked(data: bytes) -> bytes | str:
 
 def escaped(text: str) -> str:
     """Return a text as the content of an element; what XML cannot hold becomes U+FFFD."""
-    if text.isalnum():
+    if _SPECIAL.search(text) is None:
         return text
     text = _NO_CHARACTER.sub("\ufffd", text)
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")

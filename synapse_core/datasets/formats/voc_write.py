@@ -23,18 +23,26 @@ _CORNERS = (
     "\t\t<bndbox>\n\t\t\t<xmin>%.10g</xmin>\n\t\t\t<ymin>%.10g</ymin>\n"
     "\t\t\t<xmax>%.10g</xmax>\n\t\t\t<ymax>%.10g</ymax>\n\t\t</bndbox>\n"
 )
-_PLAIN = (
+# What stands before the corners of a plain box.
+_BEFORE = (
     "\t<object>\n\t\t<name>%s</name>\n\t\t<pose>Unspecified</pose>\n\t\t<truncated>0</truncated>\n"
-    "\t\t<difficult>0</difficult>\n" + _CORNERS + "\t</object>\n"
+    "\t\t<difficult>0</difficult>\n"
 )
 _SOURCE = (
     "\t<source>\n\t\t<database>Unknown</database>\n\t\t<annotation>Unknown</annotation>\n"
     "\t\t<image>Unknown</image>\n\t</source>\n"
 )
+_HEAD = (
+    "\t<folder>%s</folder>\n\t<filename>%s</filename>\n"
+    + _SOURCE
+    + "\t<size>\n\t\t<width>%d</width>\n\t\t<height>%d</height>\n\t\t<depth>3</depth>\n\t</size>\n"
+    "\t<segmented>0</segmented>\n"
+)
 _ROUNDING = 0.5e-9
 # Attributes that have an element of their own; all others go into <attributes>.
 _OWN = ("pose", "truncated", "difficult", "occluded")
 _TAG = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
+_MOST_TEXTS = 20_000
 _NO_SPLIT = "default"
 _encoder = msgspec.json.Encoder()
 
@@ -54,6 +62,8 @@ class VocWriter:
         self._offset = 1.0 if setup.options.voc_coordinates == "devkit" else 0.0
         self._names = [entry.name for entry in setup.header.classes]
         self._escaped = [escaped(name) for name in self._names]
+        self._before = [_BEFORE % name for name in self._escaped]
+        self._whole = _WholeNumbers()
         self._lists: dict[str, list[bytes]] = {}
         self._merged: dict[str, list[bytes]] = {}
 
@@ -95,15 +105,24 @@ class VocWriter:
     def _objects(self, item: Item, losses: Losses) -> str:
         """Return the <object> elements of an item, and tell what became of each annotation."""
         texts: list[str] = []
-        offset, names, after = self._offset, self._escaped, losses.after
         is_whole = True
         if item.is_plain:
+            offset, before, after, texts_of = self._offset, self._before, losses.after, self._whole
             for one in item.annotations:
                 x, y, width, height = one.box  # type: ignore[misc]  # is_plain says that it has one
-                texts.append(_PLAIN % (names[one.label], x + offset, y + offset, x + width, y + height))
-                after[one.label] += 1
-                if is_whole and (x % 1 or y % 1 or width % 1 or height % 1):
+                right, bottom = x + width, y + height
+                x, y = x + offset, y + offset
+                label = one.label
+                after[label] += 1
+                if x % 1 or y % 1 or right % 1 or bottom % 1:
                     is_whole = False
+                    texts.append(before[label] + _CORNERS % (x, y, right, bottom) + "\t</object>\n")
+                else:
+                    texts.append(
+                        f"{before[label]}\t\t<bndbox>\n\t\t\t<xmin>{texts_of[x]}</xmin>\n"
+                        f"\t\t\t<ymin>{texts_of[y]}</ymin>\n\t\t\t<xmax>{texts_of[right]}</xmax>\n"
+                        f"\t\t\t<ymax>{texts_of[bottom]}</ymax>\n\t\t</bndbox>\n\t</object>\n"
+                    )
             losses.counts["box", "written"] += len(texts)
         else:
             for one in item.annotations:
@@ -157,6 +176,16 @@ class VocWriter:
         return box
 
 
+class _WholeNumbers(dict[float, str]):
+    """Texts of whole numbers: looked up in half the time in which they are formatted."""
+
+    def __missing__(self, number: float) -> str:
+        text = f"{number + 0.0:.10g}"  # 0 for -0, whichever comes first
+        if len(self) < _MOST_TEXTS:
+            self[number] = text
+        return text
+
+
 def color(index: int) -> tuple[int, int, int]:
     """Return the colour that the development kit gives a class, by its bits."""
     red = green = blue = 0
@@ -170,8 +199,11 @@ def color(index: int) -> tuple[int, int, int]:
 
 def _head(name: str, item: Item) -> str:
     """Return what stands before the objects."""
-    extra: dict[str, Any] = (item.extra or {}).get("voc", {})
+    extra: dict[str, Any] | None = (item.extra or {}).get("voc")
     folder, _, file_name = name.rpartition("/")
+    if extra is None and item.width and item.height:
+        return _HEAD % (escaped(folder), escaped(file_name), item.width, item.height)
+    extra = extra or {}
     others = extra.get("elements", ())
     source = "" if any(text.startswith("<source") for text in others) else _SOURCE
     size = ""
