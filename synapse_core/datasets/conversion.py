@@ -195,8 +195,9 @@ class _Conversion:
         self._take(found)
         done = 0
         for result in in_parts(self._part, self._count, self._target):
-            self._take(result.losses)
             self._part.writer.merge(result.piece)
+            result.losses.take(result.piece.told)
+            self._take(result.losses)
             done += result.items
             if self._on_progress is not None:
                 self._on_progress(done, self._count)

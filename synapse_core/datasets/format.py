@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from synapse_core.datasets.glance import Glance
 from synapse_core.datasets.model import Header, Item, Kind
 from synapse_core.datasets.options import ConvertOptions
-from synapse_core.datasets.report import Losses
+from synapse_core.datasets.report import Loss, Losses
 from synapse_core.datasets.source import Source
 from synapse_core.datasets.target import Target
 
@@ -56,9 +56,11 @@ class Piece:
     """What one part of a conversion leaves for the one place that puts all parts together, in order.
 
     rows: section -> rows of a file that holds many items, without the ids that count through the whole file.
+    told: what `merge` found when it put them together.
     """
 
     rows: dict[str, list[bytes]]
+    told: list[Loss] = field(default_factory=list)
 
 
 class Writer(Protocol):

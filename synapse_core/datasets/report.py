@@ -12,7 +12,7 @@ because it is broken.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
@@ -166,6 +166,11 @@ class Losses:
         self.counts[kind, "seen"] += 1
         self.lose(code, item, kind, "failed", where=where, message=message, **values)
 
+    def take(self, entries: list[Loss]) -> None:
+        """Tell what somebody else has found, of annotations that are counted."""
+        self.entries += entries
+        self.codes.update(entry.code for entry in entries)
+
     def add(self, other: Losses) -> None:
         """Take over the counts of another part, its entries excepted: those are written as they come."""
         self.counts.update(other.counts)
@@ -276,7 +281,10 @@ def summarise(
     source, target: their classes, of which the target has none that the source has not.
     Raises AssertionError where the equation does not hold.
     """
-    after = {entry.name: number for entry, number in zip(target, losses.after, strict=True)}
+    # By name, and in order where several are called the same.
+    after: dict[str, deque[int]] = {}
+    for entry, number in zip(target, losses.after, strict=True):
+        after.setdefault(entry.name, deque()).append(number)
     kinds: dict[str, KindCounts] = {}
     for (kind, outcome), number in sorted(losses.counts.items()):
         setattr(kinds.setdefault(kind, KindCounts()), outcome, number)
@@ -289,7 +297,7 @@ def summarise(
         written=sum(counts.written + counts.split_extra for counts in kinds.values()),
         kinds=kinds,
         classes=[
-            ClassCounts(entry.name, before, after.get(entry.name, 0))
+            ClassCounts(entry.name, before, after[entry.name].popleft() if after.get(entry.name) else 0)
             for entry, before in zip(source, losses.before, strict=True)
         ],
         reasons=dict(losses.codes.most_common()),

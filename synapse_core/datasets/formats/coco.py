@@ -9,6 +9,7 @@ the items. Source: the data format page of COCO, and pycocotools.
 from __future__ import annotations
 
 import posixpath
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -77,7 +78,7 @@ class CocoReader:
         self._stack = ExitStack()
         self._files = [FileIndex(self._stack.enter_context(source.local(file.path)), file) for file in files]
         classes, self._labels = _classes(self._files)
-        kinds: set[Kind] = {"box"}
+        kinds: set[Kind] = {"box"} if classes else set()
         for index in self._files:
             kinds |= index.kinds
         splits = tuple(dict.fromkeys(index.file.split for index in self._files if index.file.split))
@@ -90,6 +91,7 @@ class CocoReader:
         self.found = Losses(len(classes), len(classes))
         for path in left:
             self.found.tell("FILE_LEFT_OUT", path, path)
+        self._has_own_ids = _are_unique(self._files, options)
         self._starts: list[int] = []
         self._folders: list[str | None] = []
         self._extra: dict[int, list[dict[str, Any] | None]] = {}
@@ -150,6 +152,7 @@ class CocoReader:
                 self._measure(item, number, name, losses)
             if self.wants_extra:
                 item.extra = self._extra_of(number)[image]
+                item.id = item.id if self._has_own_ids else None
             add = item.annotations.append
             for row in rows:
                 if isinstance(row, Row):
@@ -227,7 +230,7 @@ class CocoReader:
         )
 
     def _tell_stranger(self, row: Row | BrokenRow, number: int) -> None:
-        owner = row.image_id if isinstance(row, Row) else None
+        owner = row.image_id
         self.found.unreadable(
             "UNKNOWN_IMAGE",
             str(owner),
@@ -238,6 +241,20 @@ class CocoReader:
             field="image_id",
             before=owner,
         )
+
+
+def _are_unique(files: list[FileIndex], options: ConvertOptions) -> bool:
+    """Return True where no two images that go to one file have the same id, and each has one."""
+    seen: set[tuple[str | None, int | str | None]] = set()
+    for index in files:
+        split = index.file.split if options.splits == "keep" else None
+        if None in index.ids or not all((split, number) not in seen for number in index.ids):
+            return False
+        if index.repeated:
+            return False
+        if len(files) > 1:
+            seen.update((split, number) for number in index.ids)
+    return True
 
 
 def _kind(row: Row) -> Kind:
@@ -255,18 +272,22 @@ def _key(name: str) -> str:
 def _classes(files: list[FileIndex]) -> tuple[list[ClassDef], list[dict[Any, int]]]:
     """Return the classes of all files, by name, and for each file category id -> class."""
     classes: list[ClassDef] = []
-    places: dict[str, int] = {}
+    places: dict[tuple[str, int], int] = {}
     labels: list[dict[Any, int]] = []
     for index in files:
         own: dict[Any, int] = {}
+        called: Counter[str] = Counter()
         for category in index.categories:
             if not isinstance(category, dict) or not isinstance(category.get("id"), int | str):
                 continue
             entry = _class(category)
-            if entry.name not in places:
-                places[entry.name] = len(classes)
+            # Two categories of a file stay two, whatever they are called.
+            place = entry.name, called[entry.name]
+            called[entry.name] += 1
+            if place not in places:
+                places[place] = len(classes)
                 classes.append(entry)
-            own.setdefault(category["id"], places[entry.name])
+            own.setdefault(category["id"], places[place])
         labels.append(own)
     return classes, labels
 

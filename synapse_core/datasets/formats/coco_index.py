@@ -11,7 +11,7 @@ import mmap
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, islice
 from operator import gt
 from typing import Any
@@ -24,8 +24,6 @@ from synapse_core.datasets.formats.json_stream import Block, JsonFile, elements,
 from synapse_core.datasets.model import Kind
 from synapse_core.errors import InvalidDataset
 
-_IMAGE_ID = re.compile(rb'"image_id"\s*:\s*(-?\d+)\s*[,}]')
-_BETWEEN = re.compile(rb"\}\s*,\s*\{")
 # What shows that a kind of annotation is in a block: a word, which is looked for first, and how it is used.
 _SIGNS: dict[Kind, tuple[bytes, re.Pattern[bytes]]] = {
     "polygon": (b"[", re.compile(rb'"segmentation"\s*:\s*\[\s*\[\s*[-\d]')),
@@ -36,6 +34,8 @@ _SIGNS: dict[Kind, tuple[bytes, re.Pattern[bytes]]] = {
 }
 _CATEGORY_ID = re.compile(rb'"category_id"\s*:\s*(\d+)')
 _UNKNOWN = -1
+# Ids that are texts, or longer numbers than this, are counted down from its negative.
+_MOST_NUMBER = 1 << 60
 # The key of the array where the file is nothing else: a list of results.
 _RESULTS = ""
 
@@ -49,6 +49,12 @@ class ImageRow(msgspec.Struct, gc=False):
     height: int | None = None
 
 
+class OwnerRow(msgspec.Struct, gc=False):
+    """Of an annotation, whose it is."""
+
+    image_id: int | str | None = None
+
+
 class FileIndex:
     """The images of a file in its order, and where their annotations are.
 
@@ -56,8 +62,8 @@ class FileIndex:
     kinds: of its annotations. strangers: annotations of images that the file does not list.
     """
 
-    def __init__(self, local_path: str, file: CocoFile) -> None:
-        """Raises InvalidDataset where the file is no such object."""
+    def __init__(self, local_path: str, file: CocoFile, block_bytes: int | None = None) -> None:
+        """Raises InvalidDataset where the file is no such object. block_bytes: see JsonFile."""
         self.file = file
         self.path = local_path
         self.names: list[str] = []
@@ -78,7 +84,7 @@ class FileIndex:
         # order.
         self._places: tuple[array[int], array[int]] | None = None
         self._decoded: tuple[int, list[Row | BrokenRow]] = (-1, [])
-        self._read()
+        self._read(JsonFile(self.path, file.path, *([block_bytes] if block_bytes else [])))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_decoded": (-1, [])}
@@ -99,19 +105,16 @@ class FileIndex:
             for offset, length in self._image_blocks:
                 for element in elements(source.read(offset, length)):
                     data = loose(element)
-                    if isinstance(data, dict):
-                        extra.append(
-                            {name: value for name, value in data.items() if name not in known} or None
-                        )
+                    fields = data.items() if isinstance(data, dict) else ()
+                    extra.append({name: value for name, value in fields if name not in known} or None)
         finally:
             source.close()
         return extra
 
-    def _read(self) -> None:
-        source = JsonFile(self.path, self.file.path)
+    def _read(self, source: JsonFile) -> None:
         try:
             owners = array("q")
-            texts: dict[str, int] = {}
+            texts: dict[int | str, int] = {}
             results: set[int] = set()
             for key, blocks in source.arrays_of():
                 for block in blocks:
@@ -135,12 +138,12 @@ class FileIndex:
             self._group(owners, texts, source)
         finally:
             source.close()
-        if not self.names and not self.values and not len(owners):
+        if not self.names and not owners and not isinstance(self.values.get("images"), list):
             raise InvalidDataset(f"{self.file.path} holds neither images nor annotations.")
 
-    def _name_results(self, owners: array[int], texts: dict[str, int], categories: set[int]) -> None:
+    def _name_results(self, owners: array[int], texts: dict[int | str, int], categories: set[int]) -> None:
         """Make up the images and categories of a list of results, which states nothing but their ids."""
-        text_of = {-(1 << 62) - number: text for text, number in texts.items()}
+        text_of = {_number_of(text, texts): text for text in texts}
         for owner in dict.fromkeys(owners):
             number: int | str = text_of.get(owner, owner)
             self.ids.append(number)
@@ -152,7 +155,7 @@ class FileIndex:
     def _read_images(self, block: Block) -> None:
         try:
             rows = _images.decode(b"[" + block.data + b"]")
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             rows = [_loose_image(element) for element in elements(block.data)]
         for row in rows:
             self.ids.append(row.id)
@@ -160,32 +163,28 @@ class FileIndex:
             self.widths.append(row.width if row.width is not None and 0 < row.width < 1 << 31 else -1)
             self.heights.append(row.height if row.height is not None and 0 < row.height < 1 << 31 else -1)
 
-    def _read_owners(self, block: Block, owners: array[int], texts: dict[str, int]) -> None:
-        """Add the image id of each annotation of a block; a text stands as a number below -1 << 62."""
+    def _read_owners(self, block: Block, owners: array[int], texts: dict[int | str, int]) -> None:
+        """Add a number for the image of each annotation of a block."""
         data = block.data
         for kind, (word, sign) in _SIGNS.items():
             if kind not in self.kinds and word in data and sign.search(data):
                 self.kinds.add(kind)
-        found = _IMAGE_ID.findall(data)
-        count = 1 + sum(1 for _ in _BETWEEN.finditer(data))
-        if len(found) == count:
-            owners.extend(map(int, found))
-            return
-        for row in read_rows(data):
-            owner = row.image_id if isinstance(row, Row) else None
-            if isinstance(owner, str):
-                owner = -(1 << 62) - texts.setdefault(owner, len(texts))
-            owners.append(-(1 << 61) if owner is None else owner)
+        rows: Sequence[OwnerRow | Row | BrokenRow]
+        try:
+            rows = _owners.decode(b"[" + data + b"]")
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            rows = read_rows(data)
+        owners.extend([_number_of(row.image_id, texts) for row in rows])
 
-    def _group(self, owners: array[int], texts: dict[str, int], source: JsonFile) -> None:
+    def _group(self, owners: array[int], texts: dict[int | str, int], source: JsonFile) -> None:
         """Find out which annotations belong to which image."""
         place: dict[int, int] = {}
         for index, number in enumerate(self.ids):
-            plain = -(1 << 62) - texts.get(number, 1 << 40) if isinstance(number, str) else number
-            if plain is None:
+            if number is None:
                 continue
+            plain = _number_of(number, texts)
             if plain in place:
-                self.repeated.append(number if number is not None else -1)
+                self.repeated.append(number)
                 continue
             place[plain] = index
         images = array("i", [place.get(owner, _UNKNOWN) for owner in owners])
@@ -248,6 +247,16 @@ class FileIndex:
 
 
 _images = msgspec.json.Decoder(list[ImageRow])
+_owners = msgspec.json.Decoder(list[OwnerRow])
+
+
+def _number_of(owner: int | str | None, texts: dict[int | str, int]) -> int:
+    """Return the number that stands for an image's id, the same for the same; none for None."""
+    if owner is None:
+        return -_MOST_NUMBER
+    if isinstance(owner, int) and -_MOST_NUMBER < owner < _MOST_NUMBER:
+        return owner
+    return -_MOST_NUMBER - 1 - texts.setdefault(owner, len(texts))
 
 
 def _places(data: bytes) -> list[tuple[int, int]]:

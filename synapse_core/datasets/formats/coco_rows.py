@@ -5,6 +5,7 @@ otherwise.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -40,12 +41,21 @@ class Row(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 class BrokenRow(Exception):  # it is a row
     """An annotation that cannot be read. kind: what it would have been; field, value: what is wrong with
-    it.
+    it; image_id: whose it is, where that can be read.
     """
 
-    def __init__(self, message: str, kind: Kind, field: str, value: object, id: object = None) -> None:  # noqa: A002
+    def __init__(
+        self,
+        message: str,
+        kind: Kind,
+        field: str,
+        value: object,
+        id: object = None,  # noqa: A002
+        image_id: int | str | None = None,
+    ) -> None:
         super().__init__(message)
         self.message, self.kind, self.field, self.value, self.id = message, kind, field, value, id
+        self.image_id = image_id
 
 
 _rows = msgspec.json.Decoder(list[Row])
@@ -57,7 +67,7 @@ def read_rows(data: bytes) -> list[Row | BrokenRow]:
     """Return the annotations of a block, those that are broken as what is wrong with them."""
     try:
         return list(_rows.decode(b"[" + data + b"]"))
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return [_read_row(element) for element in elements(data)]
 
 
@@ -116,7 +126,7 @@ def annotation_of(row: Row, label: int) -> Annotation:
 def _read_row(element: bytes) -> Row | BrokenRow:
     try:
         return _row.decode(element)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         data = loose(element)
     if not isinstance(data, dict):
         return BrokenRow("an annotation is an object", "other", "", repr(data)[:80])
@@ -125,24 +135,25 @@ def _read_row(element: bytes) -> Row | BrokenRow:
     kind: Kind = (
         "keypoints" if fields.get("keypoints") else "polygon" if fields.get("segmentation") else "box"
     )
-    for name, correct in (("bbox", _box), ("segmentation", _segmentation), ("area", _area)):
+    number, owner = _id(data, "id"), _id(data, "image_id")
+    for name, correct in _CORRECT:
         if name in fields:
             try:
                 fields[name] = correct(fields[name])
             except (TypeError, ValueError) as error:
-                return BrokenRow(str(error), kind, name, repr(data[name])[:80], _id(data))
+                return BrokenRow(str(error), kind, name, repr(data[name])[:80], number, owner)
     if isinstance(crowd := fields.get("iscrowd"), bool | str):
         fields["iscrowd"] = int(str(crowd).lower() in ("1", "true"))
     try:
         row = msgspec.convert(fields, Row, strict=False)
     except msgspec.ValidationError as error:
-        return BrokenRow(str(error), kind, "", repr(data)[:80], _id(data))
+        return BrokenRow(str(error), kind, "", repr(data)[:80], number, owner)
     row.extra = extra or None
     return row
 
 
-def _id(data: dict[str, Any]) -> object:
-    found = data.get("id")
+def _id(data: dict[str, Any], name: str) -> int | str | None:
+    found = _whole(data.get(name))
     return found if isinstance(found, int | str) else None
 
 
@@ -167,5 +178,25 @@ def _segmentation(value: Any) -> Any:
     return value
 
 
-def _area(value: Any) -> float | None:
-    return None if value is None or value == "" else float(value)
+def _number(value: Any) -> float | None:
+    if value is None or value == "":
+        return None
+    if not math.isfinite(number := float(value)):
+        raise ValueError("it is not a finite number")
+    return number
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# Fields whose values are taken in more forms than they should have.
+_CORRECT: tuple[tuple[str, Callable[[Any], Any]], ...] = (
+    ("image_id", _whole),
+    ("category_id", _whole),
+    ("id", _whole),
+    ("bbox", _box),
+    ("segmentation", _segmentation),
+    ("area", _number),
+    ("score", _number),
+)

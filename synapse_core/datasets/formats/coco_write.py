@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter
+from itertools import count
 from typing import Any
 
 import msgspec
 
 from synapse_core.datasets.format import Piece, Writer, WriterSetup
 from synapse_core.datasets.model import Annotation, Item, Kind, Mask, Polygon, Text, kind_of
-from synapse_core.datasets.report import ItemLosses, Losses
+from synapse_core.datasets.report import ItemLosses, Loss, Losses
 from synapse_core.datasets.shapes import around, box_corners, ring_area, tight_box
 
 _encode = msgspec.json.Encoder().encode
 _DEFAULT = "default"
+# The id that begins a row: a number, or a text.
+_ID = re.compile(rb'"id":(?:(-?\d+)|("(?:[^"\\]|\\.)*")),')
 
 
 def write(setup: WriterSetup) -> Writer:
@@ -31,20 +36,18 @@ class CocoWriter:
         self._drops_crowds = setup.options.crowds == "drop"
         self._keeps_ids = header.format == "coco"
         numbers = [entry.source_id for entry in header.classes]
-        if (
-            self._keeps_ids
-            and len(set(numbers)) == len(numbers)
-            and all(isinstance(one, int) for one in numbers)
-        ):
+        if self._keeps_ids and len(set(numbers)) == len(numbers) and None not in numbers:
             self._class_ids: list[Any] = numbers
         else:
             self._class_ids = list(range(1, len(numbers) + 1))
+        self._class_texts = [_encode(number) for number in self._class_ids]
         self._rows: dict[str, list[bytes]] = {}
         # In the process that merges: what is at the ends of the files.
         self._image_rows: dict[str, list[bytes]] = {}
         self._next_ids: dict[str, int] = {}
-        self._used_ids: dict[str, set[int]] = {}
+        self._used_ids: dict[str, set[int | bytes]] = {}
         self._has_rows: set[str] = set()
+        self._late_rows: dict[str, list[bytes]] = {}
 
     def add(self, index: int, name: str, item: Item, losses: Losses) -> None:
         split = item.split or _DEFAULT
@@ -53,18 +56,18 @@ class CocoWriter:
             for one in item.annotations:
                 told.leave(one, kind_of(one), "NOT_SUPPORTED", item.media)
             return
-        image_id: Any = item.id if self._keeps_ids and isinstance(item.id, int) else index + 1
+        image_id: Any = item.id if self._keeps_ids and item.id is not None else index + 1
         rows = self._rows.setdefault(f"a:{split}", [])
         written: Counter[Kind] = Counter()
-        class_ids, after, is_plain = self._class_ids, losses.after, item.is_plain
-        image_part = b'"image_id":%d,' % image_id
+        class_texts, after, is_plain = self._class_texts, losses.after, item.is_plain
+        image_part = b'"image_id":%b,' % _encode(image_id)
         for one in item.annotations:
             if is_plain:
                 x, y, w, h = one.box  # type: ignore[misc]  # is_plain says that it has one
                 area = w * h if one.area is None else one.area
-                row = b'%s"category_id":%d,"bbox":[%r,%r,%r,%r],"area":%r,"iscrowd":0,"segmentation":[]}' % (
+                row = b'%s"category_id":%b,"bbox":[%r,%r,%r,%r],"area":%r,"iscrowd":0,"segmentation":[]}' % (
                     image_part,
-                    class_ids[one.label],
+                    class_texts[one.label],
                     x,
                     y,
                     w,
@@ -87,7 +90,8 @@ class CocoWriter:
             losses.counts[kind, "written"] += number
         self._rows.setdefault(f"i:{split}", []).append(self._image_row(image_id, name, item))
         if self._images != "none" and item.image is not None:
-            path = f"images/{split}/{name}" if item.split else f"images/{name}"
+            # Where others have a split, those without one have a folder too.
+            path = f"images/{split}/{name}" if self._header.splits else f"images/{name}"
             self.target.place(self._source, item.image, path, is_linked=self._images == "link")
 
     def cut(self) -> Piece:
@@ -99,13 +103,11 @@ class CocoWriter:
             what, _, split = section.partition(":")
             if what == "i":
                 self._image_rows.setdefault(split, []).extend(rows)
-            elif rows:
-                text = b",\n".join(self._numbered(split, rows))
-                is_first = split not in self._has_rows
-                self._has_rows.add(split)
-                self.target.append(self._path(split), (self._head() if is_first else b",\n") + text)
+            else:
+                self._write_rows(split, self._numbered(split, rows, piece.told))
 
     def finish(self) -> str:
+        self._write_late_rows()
         for split, images in self._image_rows.items():
             begin = b"" if split in self._has_rows else self._head()
             categories = [
@@ -140,9 +142,10 @@ class CocoWriter:
 
     def _with_id(self, one: Annotation, row: bytes) -> bytes:
         """Return the row with the source's id, or without one: it is given where all parts come together."""
-        return b'"id":%d,%s' % (one.id, row) if self._keeps_ids and isinstance(one.id, int) else row
+        return b'"id":%b,%b' % (_encode(one.id), row) if self._keeps_ids and one.id is not None else row
 
-    def _numbered(self, split: str, rows: list[bytes]) -> list[bytes]:
+    def _numbered(self, split: str, rows: list[bytes], told: list[Loss]) -> list[bytes]:
+        """Return the rows with their ids; those that have none, or a taken one, wait for all others."""
         if not self._keeps_ids:
             start = self._next_ids.get(split, 1)
             self._next_ids[split] = start + len(rows)
@@ -150,16 +153,32 @@ class CocoWriter:
         used = self._used_ids.setdefault(split, set())
         numbered = []
         for row in rows:
-            number = int(row[5 : row.index(b",")]) if row.startswith(b'"id":') else None
-            rest = row[row.index(b",") + 1 :] if number is not None else row
-            if number is None or number in used:
-                number = max(self._next_ids.get(split, 1), 1)
-                while number in used:
-                    number += 1
-                self._next_ids[split] = number + 1
+            stated = _ID.match(row)
+            if stated is None:
+                self._late_rows.setdefault(split, []).append(row)
+                continue
+            number = int(stated[1]) if stated[1] else stated[2]
+            if number in used:
+                before = (stated[1] or stated[2]).decode()
+                told.append(Loss("DUPLICATE_ID", split, where=self._path(split), before=before))
+                self._late_rows.setdefault(split, []).append(row[stated.end() :])
+                continue
             used.add(number)
-            numbered.append(b'{"id":%d,%b' % (number, rest))
+            numbered.append(b"{" + row)
         return numbered
+
+    def _write_rows(self, split: str, rows: list[bytes]) -> None:
+        """Add annotations to the file of a split, which begins with the first of them."""
+        if rows:
+            begin = b",\n" if split in self._has_rows else self._head()
+            self._has_rows.add(split)
+            self.target.append(self._path(split), begin + b",\n".join(rows))
+
+    def _write_late_rows(self) -> None:
+        for split, rows in self._late_rows.items():
+            used = self._used_ids[split]
+            free = (number for number in count(1) if number not in used)
+            self._write_rows(split, [b'{"id":%d,%b' % pair for pair in zip(free, rows, strict=False)])
 
     def _image_row(self, image_id: int, name: str, item: Item) -> bytes:
         fields: dict[str, Any] = {"id": image_id, "file_name": name}
@@ -207,8 +226,11 @@ class CocoWriter:
         fields |= {"iscrowd": int(one.is_crowd), "segmentation": segmentation}
         if one.score is not None:
             fields["score"] = one.score
-        if one.attributes:
-            fields["attributes"] = one.attributes
+        attributes = one.attributes
+        if one.angle and self._keeps_ids:
+            attributes = {**(attributes or {}), "rotation": float(f"{math.degrees(one.angle):.12g}")}
+        if attributes:
+            fields["attributes"] = attributes
         if one.extra:
             if self._keeps_ids:
                 fields |= one.extra
@@ -237,14 +259,14 @@ class CocoWriter:
             told.change(one, kind, "HOLE_DROPPED", "the image's size is not known")
             outer = shape.rings[: len(shape.rings) - shape.holes]
             return tight_box(one), sum(abs(ring_area(ring)) for ring in outer), outer
-        if one.angle and one.box is not None:
+        if one.angle and one.box is not None and not self._keeps_ids:
             told.change(one, kind, "BOX_TO_POLYGON", "COCO has no turned boxes")
             ring = box_corners(one.box, one.angle)
             extent = around(ring)
             assert extent is not None
             left, top, right, bottom = extent
             return (left, top, right - left, bottom - top), one.box[2] * one.box[3], [ring]
-        return tight_box(one), None, []
+        return one.box or tight_box(one), None, []
 
     def _mask(self, one: Annotation, mask: Mask) -> tuple[Any, float | None, Any]:
         size = [mask.height, mask.width]

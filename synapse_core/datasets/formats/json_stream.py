@@ -23,10 +23,17 @@ _MOST_VALUE_BYTES = 256 << 20
 _BETWEEN = re.compile(rb"\}\s*,\s*\{")
 _SPACE = re.compile(rb"[ \t\r\n]*")
 _POSITION = re.compile(r"trailing characters \(byte (\d+)\)")
-_MOST_CUTS = 2000
+_WRONG = re.compile(r"malformed: .*\(byte (\d+)\)")
+_COMMA = re.compile(r"[ \t\r\n]*,[ \t\r\n]*")
+_MOST_CUTS = 50
+# The first look at an element that is not quite JSON.
+_LOOSE_BYTES = 1 << 16
+# -Infinity: a word that the end of a block cuts is no longer.
+_LONGEST_WORD = 9
 
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
 _any = msgspec.json.Decoder()
+_loose = json.JSONDecoder()
 
 
 @dataclass(frozen=True)
@@ -41,16 +48,15 @@ class JsonFile:
     """A local JSON file. arrays: key -> where the array begins, just after its bracket; '' where the file is
     one array. values: key -> value of everything else at the top."""
 
-    def __init__(self, path: str, name: str) -> None:
-        """name: what the file is called in messages. Raises InvalidDataset where it is no JSON object or
-        array.
-        """
+    def __init__(self, path: str, name: str, block_bytes: int = _BLOCK_BYTES) -> None:
+        """name: what the file is called in messages. block_bytes: how much of an array is read at once."""
         self.path = path
         self.name = name
         self.arrays: dict[str, int] = {}
         self.values: dict[str, Any] = {}
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._at = 0
+        self._block_bytes = block_bytes
 
     def close(self) -> None:
         os.close(self._file)
@@ -125,20 +131,22 @@ class JsonFile:
             data = self.read(self._at, size)
             is_all = len(data) < size
             try:
-                text = data.decode("utf-8", "ignore")
-                value, end = json.JSONDecoder().raw_decode(text)
+                text = data.decode("utf-8", "surrogateescape")
+                _, end = _loose.raw_decode(text)
             except json.JSONDecodeError as error:
-                if is_all or size > _MOST_VALUE_BYTES:
+                is_cut = error.pos > len(text) - _LONGEST_WORD or error.msg.startswith("Unterminated")
+                if is_all or not is_cut or size > _MOST_VALUE_BYTES:
                     raise self._broken(error.msg) from error
             else:
                 if end < len(text) or is_all:
-                    self._at += len(text[:end].encode())
-                    return value
+                    value = text[:end].encode("utf-8", "surrogateescape")
+                    self._at += len(value)
+                    return loose(value)
             size *= 8
 
     def _blocks(self) -> Iterator[Block]:
         """Yield the blocks of the array that begins here, and go past its end."""
-        size = _BLOCK_BYTES
+        size = self._block_bytes
         if self._peek() == b"]":
             self._at += 1
             return
@@ -158,7 +166,7 @@ class JsonFile:
                 return
             if is_end:
                 raise self._broken("an array does not end")
-            size = _BLOCK_BYTES
+            size = self._block_bytes
             self._peek()
 
     def _cut(self, data: bytes, is_all: bool) -> tuple[int | None, bool]:
@@ -177,11 +185,36 @@ class JsonFile:
             except msgspec.DecodeError as error:
                 if (end := _end_in(error, text)) is not None:
                     return end, True
+                # Whatever comes after what is no JSON has it before itself.
+                wrong = _WRONG.search(str(error))
+                at = at if wrong is None else min(at, int(wrong[1]) - 1)
                 continue
             return at + 1, False
         if (end := _end_of_array(b"[" + data)) is not None:
             return end, True
-        return None, False
+        return self._loose_cut(data, is_all), False
+
+    def _loose_cut(self, data: bytes, is_all: bool) -> int | None:
+        """Return the same where the first element is not quite JSON: it has NaN in it, say.
+
+        Raises InvalidDataset where it is nothing at all.
+        """
+        size = _LOOSE_BYTES
+        while True:
+            text = data[:size].decode("utf-8", "surrogateescape")
+            if end := max((end for _, end in _loose_elements(text)), default=0):
+                return len(text[:end].encode("utf-8", "surrogateescape"))
+            if size >= len(data):
+                break
+            size *= 8
+        try:
+            _loose.raw_decode(text)
+        except json.JSONDecodeError as error:
+            is_cut = error.pos > len(text) - _LONGEST_WORD or error.msg.startswith("Unterminated")
+            if is_all or not is_cut:
+                self._at += len(text[: error.pos].encode("utf-8", "surrogateescape"))
+                raise self._broken(error.msg) from error
+        return None
 
     def _broken(self, why: str) -> InvalidDataset:
         return InvalidDataset(
@@ -216,24 +249,36 @@ def elements(data: bytes) -> list[bytes]:
     try:
         return [bytes(raw) for raw in _raws.decode(b"[" + data + b"]")]
     except msgspec.DecodeError:
-        text = data.decode("utf-8", "replace")
-    decoder = json.JSONDecoder()
+        text = data.decode("utf-8", "surrogateescape")
     found: list[bytes] = []
-    at = 0
-    while at < len(text):
-        try:
-            _, end = decoder.raw_decode(text, at)
-        except json.JSONDecodeError as error:
-            raise InvalidDataset(f"An entry is not JSON: {error.msg}: {text[at : at + 80]!r}") from error
-        found.append(text[at:end].encode())
-        rest = re.compile(r"[\s,]*").match(text, end)
-        at = rest.end() if rest else end
+    end = 0
+    for start, end in _loose_elements(text):
+        found.append(text[start:end].encode("utf-8", "surrogateescape"))
+    if text[end:].strip():
+        raise InvalidDataset(f"An entry is not JSON: {text[end : end + 80]!r}")
     return found
 
 
+def _loose_elements(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where each element begins and ends, up to the first that is broken or not whole."""
+    at = 0
+    while at < len(text):
+        try:
+            _, end = _loose.raw_decode(text, at)
+        except json.JSONDecodeError:
+            return
+        yield at, end
+        rest = _COMMA.match(text, end)
+        if rest is None:
+            return
+        at = rest.end()
+
+
 def loose(data: bytes) -> Any:
-    """Return what one element holds; NaN and Infinity are taken for the numbers that they are not."""
+    """Return what one element holds; NaN and Infinity are taken for the numbers that they are not, and bytes
+    that are no text for the mark that stands for such.
+    """
     try:
         return _any.decode(data)
-    except msgspec.DecodeError:
-        return json.loads(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return json.loads(data.decode("utf-8", "replace"))
