@@ -26,7 +26,7 @@ from synapse_core.datasets.report import Losses
 from synapse_core.datasets.source import Source, is_image
 from synapse_core.errors import InvalidDataset, NotFound
 
-_CLASSES_2012 = [
+_CLASSES_2012 = (
     "aeroplane",
     "bicycle",
     "bird",
@@ -47,7 +47,7 @@ _CLASSES_2012 = [
     "sofa",
     "train",
     "tvmonitor",
-]
+)
 _VOID = 255
 # What is neither a class nor an object.
 _NOTHING = (0, _VOID)
