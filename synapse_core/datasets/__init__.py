@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from synapse_core.datasets.inspection import DatasetSummary, inspect
     from synapse_core.datasets.model import Annotation, ClassDef, Header, Item
     from synapse_core.datasets.options import ConvertOptions
+    from synapse_core.datasets.preview import preview
     from synapse_core.datasets.reading import read
     from synapse_core.datasets.validation import ValidationReport, validate
 
@@ -48,6 +49,7 @@ _HOMES = {
     "convert_v2_to_v1": "converters",
     "get_converter": "converters",
     "inspect": "inspection",
+    "preview": "preview",
     "read": "reading",
     "validate": "validation",
 }
@@ -73,6 +75,7 @@ __all__ = [
     "convert_v2_to_v1",
     "get_converter",
     "inspect",
+    "preview",
     "read",
     "validate",
 ]
