@@ -65,7 +65,14 @@ FENCES: dict[str, tuple[str, ...]] = {
     "regex": ("synapse_core.runs.log",),
     "fsspec": ("synapse_core.datasets.source",),
     "numpy": ("synapse_core.datasets.masks", "synapse_core.datasets.png_mask", "synapse_core.datasets.rle"),
-    "PIL": ("synapse_core.datasets.image_size", "synapse_core.datasets.png_mask"),
+    "PIL": (
+        "synapse_core.datasets.drawing",
+        "synapse_core.datasets.image_size",
+        "synapse_core.datasets.lettering",
+        "synapse_core.datasets.pictures",
+        "synapse_core.datasets.png_mask",
+        "synapse_core.datasets.preview",
+    ),
     "platformdirs": ("synapse_core.environment",),
     "typer": ("synapse_mcp.cli", "synapse_mcp.cli_datasets"),
     "rich": (

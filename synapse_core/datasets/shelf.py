@@ -15,8 +15,6 @@ from synapse_core.datasets.reading import OpenDataset, open_dataset
 from synapse_core.errors import InvalidDataset, NotFound
 
 _MEMORY_BYTES = 8 << 20
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(list[Likeness])
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -51,6 +49,7 @@ class Shelf:
         # Closed by __exit__.
         self._file = SpooledTemporaryFile(_MEMORY_BYTES, prefix="synapse-compare-")  # noqa: SIM115
         self._end = 0
+        self._decoder = msgspec.msgpack.Decoder(list[Likeness])
 
     def __enter__(self) -> Shelf:
         return self
@@ -59,7 +58,7 @@ class Shelf:
         self._file.close()
 
     def add(self, entry: Entry, annotations: list[Likeness]) -> None:
-        data = _encoder.encode(annotations)
+        data = msgspec.msgpack.encode(annotations)
         entry.offset, entry.length = self._end, len(data)
         self._file.write(data)
         self._end += len(data)
@@ -69,7 +68,7 @@ class Shelf:
         """Return the annotations of an image."""
         entry = self.entries[index]
         self._file.seek(entry.offset)
-        return _decoder.decode(self._file.read(entry.length))
+        return self._decoder.decode(self._file.read(entry.length))
 
 
 def fill_shelf(shelf: Shelf, source: str | Path, source_format: str, options: Mapping[str, Any]) -> None:

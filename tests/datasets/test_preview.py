@@ -172,7 +172,7 @@ def test_texts_are_cut_to_their_room_and_letters_that_no_font_has_are_replaced()
 
 
 def coco(root: Path, images: dict[str, list[Any]], *, files: dict[str, bytes] | None = None) -> Path:
-    """Write a dataset of images of 100 x 80 pixels. images: file name -> names of classes, of one box each."""
+    """Write a dataset of images of 100 x 80 pixels. images: file name -> classes, of one box each."""
     names = ["cat", "dog", "man"]
     rows = [
         {"image_id": number, "category_id": names.index(name), "bbox": [10, 20, 50, 40]}
