@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import posixpath
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from synapse_core.datasets.naming import Names
 from synapse_core.datasets.options import ConvertOptions, make_options
 from synapse_core.datasets.parts import Part, in_parts
 from synapse_core.datasets.report import Loss, Losses, LossSummary, keep_examples, summarise
-from synapse_core.datasets.source import Source, open_source
+from synapse_core.datasets.source import Source, is_url, open_source
 from synapse_core.datasets.splits import split_of
 from synapse_core.datasets.target import (
     FolderTarget,
@@ -31,6 +32,7 @@ from synapse_core.datasets.target import (
     refuse_inside,
     refuse_taken,
 )
+from synapse_core.datasets.url_target import UrlTarget
 from synapse_core.errors import InvalidRequest, LossyConversion, UnknownFormat
 
 _encoder = msgspec.json.Encoder()
@@ -105,8 +107,8 @@ def convert(
         )
         if isinstance(target, FolderTarget):
             conversion.write_card(result)
-            target.finish()
-            root = str(output) if "://" in str(output) else str(target.output)
+            target.finish(last=(config, LOSSES_NAME, CARD_NAME))
+            root = target.shown
             result.output = root
             result.config_path = posixpath.join(root, config) if config else root
             result.losses_path = posixpath.join(root, LOSSES_NAME)
@@ -225,17 +227,23 @@ class _Conversion:
         if not changed:
             return {}
         return {
-            self.names.of(index, key): key
+            self.names.of(index, key): key.encode("utf-8", "replace").decode()
             for index, (key, _) in enumerate(self._reader.entries())
             if index in changed
         }
 
     def _take(self, losses: Losses) -> None:
         self._losses.add(losses)
-        keep_examples(self._examples, losses.entries)
-        if losses.entries:
-            lines = [_encoder.encode(entry) + b"\n" for entry in losses.entries]
-            self._target.append(LOSSES_NAME, b"".join(lines))
+        entries = losses.entries
+        if not entries:
+            return
+        try:
+            lines = _encoder.encode_lines(entries)
+        except UnicodeEncodeError:
+            entries = [_in_text(entry) for entry in entries]
+            lines = _encoder.encode_lines(entries)
+        keep_examples(self._examples, entries)
+        self._target.append(LOSSES_NAME, lines)
 
 
 @contextmanager
@@ -244,15 +252,19 @@ def _target(output: str | Path | None) -> Iterator[Target]:
     if output is None:
         yield NoTarget()
         return
-    target = FolderTarget(output)
     try:
-        yield target
+        with closing(UrlTarget(str(output)) if is_url(output) else FolderTarget(output)) as target:
+            yield target
     except OSError as error:
         if (full := disk_full(error, str(output))) is not None:
             raise full from error
         raise
-    finally:
-        target.close()
+
+
+def _in_text(entry: Loss) -> Loss:
+    """Return an entry without the bytes of file names that are no text."""
+    text = json.dumps(msgspec.to_builtins(entry), ensure_ascii=False)
+    return msgspec.json.decode(text.encode("utf-8", "replace"), type=Loss)
 
 
 def _in_order(splits: list[str]) -> list[str]:

@@ -15,8 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
-from synapse_core.errors import InvalidDataset, InvalidRequest, NotFound
+from synapse_core.errors import InvalidDataset, InvalidRequest, NotFound, Unavailable
 
 IMAGE_EXTENSIONS = frozenset(
     [
@@ -89,9 +91,9 @@ class Source(Protocol):
 
 def open_source(where: str | Path) -> Source:
     """Return the source at a path or URL. Raises NotFound where there is nothing."""
-    if isinstance(where, str) and _URL.match(where):
-        return RemoteSource(where)
-    path = Path(where).expanduser()
+    if is_url(where):
+        return RemoteSource(str(where))
+    path = local_path(where)
     if not path.exists():
         raise NotFound(
             f"There is nothing at {where}.",
@@ -100,6 +102,29 @@ def open_source(where: str | Path) -> Source:
     if path.is_file():
         return LocalSource(path.parent, path.name)
     return LocalSource(path, None)
+
+
+def is_url(where: str | Path) -> bool:
+    """Return True for what fsspec opens; a file: URL is a local path."""
+    return isinstance(where, str) and bool(_URL.match(where)) and not where.lower().startswith("file://")
+
+
+def local_path(where: str | Path) -> Path:
+    """Return the path that a text or a file: URL means."""
+    if isinstance(where, str) and where.lower().startswith("file://"):
+        return Path(url2pathname(urlsplit(where).path))
+    return Path(where).expanduser()
+
+
+def open_files(url: str) -> tuple[Any, str]:
+    """Return the file system of a URL, and the path there. Raises InvalidRequest where nothing opens it."""
+    import fsspec  # only where a dataset is remote: it takes 60 ms
+
+    try:
+        files, root = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise InvalidRequest(f"{url} cannot be opened: {error}.") from error
+    return files, root.rstrip("/")
 
 
 def inside(path: str) -> str | None:
@@ -245,25 +270,28 @@ class RemoteSource:
     """A folder, or a file, that fsspec opens."""
 
     def __init__(self, url: str) -> None:
-        import fsspec  # only where a dataset is remote: it takes 60 ms
-
+        self._files, self._root = open_files(url)
+        # On the web a folder is a page like any other: one that ends in / or has no extension.
+        self._is_web = url.lower().startswith(("http://", "https://"))
         try:
-            self._files, root = fsspec.core.url_to_fs(url)
-            kind = self._files.info(root)["type"]
-        except (ImportError, ValueError) as error:
-            raise InvalidRequest(f"{url} cannot be opened: {error}.") from error
+            if self._is_web:
+                is_file = not url.endswith("/") and "." in self._root.rpartition("/")[2]
+                self._files.info(self._root if is_file else f"{self._root}/")
+            else:
+                is_file = self._files.info(self._root)["type"] == "file"
         except FileNotFoundError as error:
             raise NotFound(f"There is nothing at {url}.") from error
+        except OSError as error:
+            raise Unavailable(f"{url} cannot be read: {error}.") from error
         self.only: str | None = None
         self.root = url.rstrip("/")
-        self._root = root.rstrip("/")
-        if kind == "file":
+        if is_file:
             self.root, _, self.only = self.root.rpartition("/")
             self._root = self._root.rpartition("/")[0]
 
     def names(self, folder: str = "", most: int | None = None) -> tuple[list[str], list[str]]:
         try:
-            entries = self._files.ls(self._at(folder), detail=True)
+            entries = self._files.ls(self._at(folder) + "/" * self._is_web, detail=True)
         except (FileNotFoundError, NotADirectoryError):
             return [], []
         named = [(entry["name"].rstrip("/").rpartition("/")[2], entry["type"]) for entry in entries]
@@ -282,7 +310,16 @@ class RemoteSource:
         return data
 
     def has(self, path: str) -> bool:
-        return inside(path) is not None and bool(self._files.isfile(self._at(path)))
+        if inside(path) is None:
+            return False
+        if self._is_web:
+            # There every folder is a file too; where no folder is shown, a file is what has an extension.
+            folder, _, name = path.rpartition("/")
+            folders, files = self.names(folder)
+            if folders or files:
+                return name in files
+            return "." in name and bool(self._files.exists(self._at(path)))
+        return bool(self._files.isfile(self._at(path)))
 
     def head(self, path: str, size: int) -> bytes:
         try:

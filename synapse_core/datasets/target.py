@@ -15,7 +15,7 @@ import shutil
 from pathlib import Path
 from typing import Protocol
 
-from synapse_core.datasets.source import Source
+from synapse_core.datasets.source import Source, is_url, local_path, open_files
 from synapse_core.errors import Conflict, DiskFull, InvalidRequest
 
 _COPY_BYTES = 1 << 20
@@ -42,12 +42,20 @@ class FolderTarget:
 
     def __init__(self, output: str | Path) -> None:
         """Raises Conflict where something stands at `output`."""
-        self.output = Path(output).expanduser().absolute()
+        self.output = local_path(output).absolute()
+        self.shown = str(self.output)
         refuse_taken(self.output)
-        self.output.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(self.output)
         self.work = str(self.output.parent / f".{self.output.name}.{secrets.token_hex(4)}.partial")
-        Path(self.work).mkdir()
+        try:
+            self.output.parent.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned(self.output)
+            Path(self.work).mkdir()
+        except OSError as error:
+            if disk_full(error, self.shown) is not None:
+                raise
+            raise InvalidRequest(
+                f"Nothing can be written to {output}: {error.strerror}.", hint="Give another output."
+            ) from error
         # Held while this process, or a child of it, lives: whoever can take it knows that the folder is
         # abandoned.
         self._lock = os.open(self.work, os.O_RDONLY | os.O_CLOEXEC)
@@ -81,8 +89,11 @@ class FolderTarget:
             with open(file, "rb") as original, open(there, "xb") as copy:
                 shutil.copyfileobj(original, copy, _COPY_BYTES)
 
-    def finish(self) -> None:
-        """Give the folder its name. Raises Conflict where another one came first."""
+    def finish(self, last: tuple[str, ...] = ()) -> None:
+        """Give the folder its name. Raises Conflict where another one came first.
+
+        last: files that have to come last where that cannot be one step.
+        """
         try:
             Path(self.work).rename(self.output)
         except OSError as error:
@@ -135,9 +146,11 @@ class HeldTarget:
 
 def refuse_inside(source: Source, output: str | Path) -> None:
     """Raise InvalidRequest where the output would lie in the source's folder."""
-    root = Path(source.root)
-    there = Path(os.path.realpath(Path(output).expanduser()))
-    if source.only is None and there.is_relative_to(root):
+    if is_url(output) or is_url(source.root):
+        is_inside = f"{output}/".startswith(f"{source.root}/")
+    else:
+        is_inside = Path(os.path.realpath(local_path(output))).is_relative_to(source.root)
+    if source.only is None and is_inside:
         raise InvalidRequest(
             f"The output {output} lies in the dataset that is read, {source.root}.",
             hint="Give an output beside the dataset.",
@@ -146,8 +159,13 @@ def refuse_inside(source: Source, output: str | Path) -> None:
 
 def refuse_taken(output: str | Path) -> None:
     """Raise Conflict where something stands at `output`."""
-    place = Path(output).expanduser()
-    if os.path.lexists(place) and not _is_empty_folder(place):
+    if is_url(output):
+        files, root = open_files(str(output))
+        is_taken = files.isfile(root) or bool(files.exists(root) and files.ls(root))
+    else:
+        place = local_path(output)
+        is_taken = os.path.lexists(place) and not _is_empty_folder(place)
+    if is_taken:
         raise Conflict(
             f"{output} is there already; a conversion never writes over anything.",
             hint="Give another output, or remove it first.",
