@@ -7,7 +7,7 @@ images.
 from __future__ import annotations
 
 import bisect
-import mmap
+import os
 import re
 from array import array
 from collections import Counter
@@ -33,6 +33,7 @@ _SIGNS: dict[Kind, tuple[bytes, re.Pattern[bytes]]] = {
     "rotated_box": (b'"rotation"', re.compile(rb'"rotation"\s*:\s*-?(?!0(?:\.0*)?\s*[,}])\d')),
 }
 _CATEGORY_ID = re.compile(rb'"category_id"\s*:\s*(\d+)')
+_BETWEEN = re.compile(rb"\}\s*,\s*\{")
 _UNKNOWN = -1
 # Ids that are texts, or longer numbers than this, are counted down from its negative.
 _MOST_NUMBER = 1 << 60
@@ -200,9 +201,10 @@ class FileIndex:
         ends = array("q", bytes(8 * (len(images) - unknown)))
         following = array("i", self._starts)
         ordinal = 0
-        for offset, length, _ in self._blocks:
+        following_counts = [before for _, _, before in self._blocks[1:]] + [len(images)]
+        for (offset, length, before), after in zip(self._blocks, following_counts, strict=True):
             data = source.read(offset, length)
-            for begin, end in _places(data):
+            for begin, end in _places(data, after - before):
                 image = images[ordinal]
                 ordinal += 1
                 if image == _UNKNOWN:
@@ -238,9 +240,13 @@ class FileIndex:
             return []
         assert self._places is not None
         begins, ends = self._places
-        with open(self.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            parts = [data[begins[at] : ends[at]] for at in range(first, last)]
-            rows = read_rows(b",".join(parts))
+        # Not a map of the file: its pages would count as this process's memory.
+        file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            parts = [os.pread(file, ends[at] - begins[at], begins[at]) for at in range(first, last)]
+        finally:
+            os.close(file)
+        rows = read_rows(b",".join(parts))
         if len(rows) != last - first:
             raise InvalidDataset(f"{self.file.path} has changed while it was read.")
         return rows
@@ -259,8 +265,14 @@ def _number_of(owner: int | str | None, texts: dict[int | str, int]) -> int:
     return -_MOST_NUMBER - 1 - texts.setdefault(owner, len(texts))
 
 
-def _places(data: bytes) -> list[tuple[int, int]]:
-    """Return where each element of a block begins and ends."""
+def _places(data: bytes, count: int) -> list[tuple[int, int]]:
+    """Return where each of the `count` elements of a block begins and ends."""
+    borders = [(match.start() + 1, match.end() - 1) for match in _BETWEEN.finditer(data)]
+    if len(borders) == count - 1:
+        return list(
+            zip([0, *(end for _, end in borders)], [*(start for start, _ in borders), len(data)], strict=True)
+        )
+    # Such a border stands within an element too.
     found: list[tuple[int, int]] = []
     at = 0
     for element in elements(data):

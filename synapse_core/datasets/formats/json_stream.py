@@ -17,7 +17,8 @@ import msgspec
 
 from synapse_core.errors import InvalidDataset
 
-_BLOCK_BYTES = 1 << 20
+# Decoded, a block of polygons takes ten times its bytes.
+_BLOCK_BYTES = 1 << 18
 # One element, or one value that is no array, may be so long.
 _MOST_VALUE_BYTES = 256 << 20
 _BETWEEN = re.compile(rb"\}\s*,\s*\{")
