@@ -6,17 +6,20 @@ import posixpath
 from collections import Counter
 from dataclasses import dataclass, field
 
+from synapse_core.datasets.card import CARD_NAME, LOSSES_NAME
 from synapse_core.datasets.source import Source, is_image
 
 _MOST_FOLDERS = 200
-_MOST_ENTRIES = 500
+# One file of annotations may lie among very many images, which come in any order.
+_MOST_ENTRIES = 200_000
+_MOST_OF_A_KIND = 500
 _MOST_DEPTH = 6
 _HEAD_BYTES = 16_384
 
 
 @dataclass
 class Folder:
-    """What was seen of one folder: at most 500 entries of it."""
+    """What was seen of one folder. files: at most 500 of each extension."""
 
     folders: list[str]
     files: list[str]
@@ -70,11 +73,15 @@ def glance(source: Source) -> Glance:
     while waiting and len(seen.folders) < _MOST_FOLDERS:
         path = waiting.pop(0)
         folders, files = source.names(path, _MOST_ENTRIES)
-        found = Folder(folders, files)
+        found = seen.folders[path] = Folder(folders, [])
         for name in files:
-            found.extensions[posixpath.splitext(name)[1].lower()] += 1
+            if not path and name in (CARD_NAME, LOSSES_NAME):
+                continue
+            extension = posixpath.splitext(name)[1].lower()
+            found.extensions[extension] += 1
             found.images += is_image(name)
-        seen.folders[path] = found
+            if found.extensions[extension] <= _MOST_OF_A_KIND:
+                found.files.append(name)
         if path.count("/") + bool(path) < _MOST_DEPTH:
             waiting += [f"{path}/{name}" if path else name for name in folders if not name.startswith(".")]
     return seen
