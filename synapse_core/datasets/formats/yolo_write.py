@@ -89,7 +89,8 @@ class YoloWriter:
     def finish(self) -> str:
         # JSON's texts are YAML's, whatever is in them.
         names = [json.dumps(entry.name) for entry in self._header.classes]
-        lines = ["path: .", *self._split_lines(), f"task: {self._task}", f"nc: {len(names)}", "names:"]
+        lines = ["path: .", *self._split_lines(), f"task: {self._task}", f"nc: {len(names)}"]
+        lines.append("names:" if names else "names: {}")
         lines += [f"  {index}: {name}" for index, name in enumerate(names)]
         if self._task == "pose":
             lines += self._point_lines()
