@@ -64,7 +64,12 @@ FENCES: dict[str, tuple[str, ...]] = {
     "yaml": ("synapse_core.yaml_lines",),
     "regex": ("synapse_core.runs.log",),
     "fsspec": ("synapse_core.datasets.source",),
-    "numpy": ("synapse_core.datasets.masks", "synapse_core.datasets.png_mask", "synapse_core.datasets.rle"),
+    "numpy": (
+        "synapse_core.datasets.formats.coco_panoptic",
+        "synapse_core.datasets.masks",
+        "synapse_core.datasets.png_mask",
+        "synapse_core.datasets.rle",
+    ),
     "PIL": (
         "synapse_core.datasets.drawing",
         "synapse_core.datasets.image_size",
@@ -138,7 +143,9 @@ NAMED_OBJECTS = {
     "synapse_core.datasets.formats.voc_text._KNOWN_OF_IMAGE": "the fields of an image",
     "synapse_core.datasets.formats.voc_text._KNOWN_OF_OBJECT": "the fields of an object",
     "synapse_core.datasets.formats.voc_text._LAYOUTS": "table: patterns of the usual layouts",
+    "synapse_core.datasets.checking._TO_COUNTS": "table: encoding of a mask -> what reads it",
     "synapse_core.datasets.formats.yolo._KINDS": "table: task -> kinds of annotation",
+    "synapse_core.datasets.formats.yolo._USUAL_KIND": "table: task -> kind of a row that cannot be read",
     "synapse_core.datasets.model._KIND_OF_SHAPE": "table: shape -> kind of annotation",
     "synapse_core.datasets.report.CODES": "table: reason code -> what it says",
     "synapse_core.datasets.splits.SPLIT_NAMES": "table: other name -> split",

@@ -34,7 +34,6 @@ _LONGEST_WORD = 9
 
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
 _any = msgspec.json.Decoder()
-_loose = json.JSONDecoder()
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ class JsonFile:
             is_all = len(data) < size
             try:
                 text = data.decode("utf-8", "surrogateescape")
-                _, end = _loose.raw_decode(text)
+                _, end = json.JSONDecoder().raw_decode(text)
             except json.JSONDecodeError as error:
                 is_cut = error.pos > len(text) - _LONGEST_WORD or error.msg.startswith("Unterminated")
                 if is_all or not is_cut or size > _MOST_VALUE_BYTES:
@@ -209,7 +208,7 @@ class JsonFile:
                 break
             size *= 8
         try:
-            _loose.raw_decode(text)
+            json.JSONDecoder().raw_decode(text)
         except json.JSONDecodeError as error:
             is_cut = error.pos > len(text) - _LONGEST_WORD or error.msg.startswith("Unterminated")
             if is_all or not is_cut:
@@ -262,10 +261,11 @@ def elements(data: bytes) -> list[bytes]:
 
 def _loose_elements(text: str) -> Iterator[tuple[int, int]]:
     """Yield where each element begins and ends, up to the first that is broken or not whole."""
+    decode = json.JSONDecoder().raw_decode
     at = 0
     while at < len(text):
         try:
-            _, end = _loose.raw_decode(text, at)
+            _, end = decode(text, at)
         except json.JSONDecodeError:
             return
         yield at, end

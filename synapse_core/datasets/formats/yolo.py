@@ -321,7 +321,7 @@ def _unnamed(source: Source, layout: Layout) -> dict[int, str]:
             try:
                 number = float((row.split(maxsplit=1) or [b""])[0])
             except ValueError:
-                continue
+                continue  # told where it is read
             if number.is_integer() and number < _MOST_CLASSES:
                 highest = max(highest, int(number))
     return {number: f"class_{number}" for number in range(highest + 1)}
