@@ -23,7 +23,7 @@
     │   ├── UnrecognisedDataset          unrecognised_dataset what stands there fits no format
     │   ├── AmbiguousDataset             ambiguous_dataset    it fits several, or can be read in several ways
     │   ├── InvalidDataset               invalid_dataset      it cannot be read as its format
-    │   └── LossyConversion              lossy_conversion     strict: something would be lost, nothing is written
+    │   └── LossyConversion              lossy_conversion     strict: something would be lost; not written
     ├── RunFailed                        (the run's own code) a run ended in any state but succeeded
     ├── RunStopped*                      stopped              * a BaseException: `except Exception` misses it
     └── Unavailable                      unavailable          a service is down, retrying later can help

@@ -91,10 +91,11 @@ class PipelineEntry(msgspec.Struct, frozen=True, omit_defaults=True):
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Everything that a worker needs to know.
 
-    root: the plugin's folder, empty for an action of our own. environment: plain values from config.yaml; passed_names: variables whose
-    values come from the submitter's environment and are never written down for longer than it takes to
-    hand them over. runtime_env, packages: how a Ray job's surroundings are made, as config.yaml has it.
-    ships: what is uploaded to the cluster instead of being read from a shared disk: "plugin", "sdk".
+    root: the plugin's folder, empty for an action of our own. environment: plain values from config.yaml;
+    passed_names: variables whose values come from the submitter's environment and are never written down for
+    longer than it takes to hand them over. runtime_env, packages: how a Ray job's surroundings are made,
+    as config.yaml has it. ships: what is uploaded to the cluster instead of being read from a shared disk:
+    "plugin", "sdk".
     pipeline: the actions of a pipeline, each after those that it depends on; `actions` names its coordinator
     then. parent: the run folder of the pipeline that this run belongs to. resume_from: the run that the
     pipeline goes on with.

@@ -86,10 +86,11 @@ class Checker:
         """Return True where an annotation can be written, clipped perhaps."""
         kind = kind_of(one)
         numbers = _numbers(one)
-        if not all(map(math.isfinite, numbers)):
+        # A sum is finite only if all are; which of two is the greater says nothing about what is no number.
+        if not math.isfinite(sum(numbers)):
             losses.lose("NOT_FINITE", item.key, kind, "failed", annotation=one.id, where=item.where)
             return False
-        if any(abs(number) > _MOST_PIXELS for number in numbers):
+        if max(numbers) > _MOST_PIXELS or min(numbers) < -_MOST_PIXELS:
             message = "a coordinate of more than a thousand million pixels"
             losses.lose(
                 "BAD_ROW", item.key, kind, "failed", annotation=one.id, where=item.where, message=message

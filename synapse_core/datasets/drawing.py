@@ -190,7 +190,7 @@ class _Drawing:
         return _mark([point for points in rings for point in points])
 
     def _mask(self, mask: Mask, colour: Colour, strength: float) -> _Mark | None:
-        if mask.encoding == "png" or not 0 < mask.height * mask.width <= _MOST_MASK_PIXELS:
+        if not 0 < mask.height * mask.width <= _MOST_MASK_PIXELS:
             return None
         try:
             counts = counts_of(mask)

@@ -236,8 +236,6 @@ def _ring_distance(one: tuple[float, ...], other: tuple[float, ...]) -> float:
 
 def _pixels(mask: Mask) -> str:
     """Return the pixels of a mask as text, the same whatever its encoding."""
-    if mask.encoding == "png":
-        return f"png {mask.data}"
     from synapse_core.datasets.mask_shapes import counts_of  # numpy: 80 ms, for datasets with masks
     from synapse_core.datasets.rle import InvalidMask  # the same
 

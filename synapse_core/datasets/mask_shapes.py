@@ -8,6 +8,7 @@ from synapse_core.datasets.masks import mask_to_rings, rings_to_mask, simplify_r
 from synapse_core.datasets.model import Box, Mask, Polygon
 from synapse_core.datasets.rle import (
     box_of_counts,
+    check_counts,
     counts_to_mask,
     mask_to_counts,
     row_indices_to_counts,
@@ -19,6 +20,7 @@ from synapse_core.datasets.rle import (
 def counts_of(mask: Mask) -> list[int]:
     """Return the runs of a mask down its columns, background first. Raises InvalidMask where it is broken."""
     if mask.encoding == "counts":
+        check_counts(mask.data, mask.height, mask.width)
         return list(mask.data)
     if mask.encoding == "compressed":
         return text_to_counts(mask.data, mask.height, mask.width)

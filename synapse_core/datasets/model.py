@@ -73,13 +73,12 @@ class Mask(msgspec.Struct, gc=False):
 
     encoding `counts`: lengths of runs down the columns, background first (COCO's uncompressed form);
     `compressed`: the same as COCO's text; `row_runs`: [start, length] pairs along the rows (DM's rle);
-    `row_indices`: indices of pixels along the rows; `png`: a file, in `data` as its path below the dataset's
-    root.
+    `row_indices`: indices of pixels along the rows.
     """
 
     height: int
     width: int
-    encoding: Literal["counts", "compressed", "row_runs", "row_indices", "png"]
+    encoding: Literal["counts", "compressed", "row_runs", "row_indices"]
     data: Any
 
 

@@ -32,16 +32,17 @@ async def inspect_dataset(
     ctx: Context[App, Any],
     path: str,
     format: _Format = "auto",  # noqa: A002  # what agents call it
+    options: dict[str, Any] | None = None,
 ) -> InspectedDataset:
     """What is in an annotated dataset: format, splits, classes with counts, objects by kind, sizes, problems
-    with file and line. path: a folder, annotation file or URL."""
+    with file and line. path: a folder, annotation file or URL. options: task, voc_coordinates."""
     app = app_of(ctx)
     path = allowed(app.settings, path)
 
     def look(_: Home) -> Any:
         from synapse_core.datasets import inspect  # with its formats, when one is first looked at
 
-        return inspect(path, format)
+        return inspect(path, format, **(options or {}))
 
     return InspectedDataset(
         dataset=await app.call(look),
@@ -56,6 +57,7 @@ async def preview_dataset(
     count: Annotated[int, Field(ge=1, le=36)] = 9,
     split: str | None = None,
     classes: list[str] | None = None,
+    options: dict[str, Any] | None = None,
 ) -> CallToolResult:
     """A picture of some images of a dataset with their annotations and class names drawn on them."""
     app = app_of(ctx)
@@ -64,7 +66,7 @@ async def preview_dataset(
     def draw(_: Home) -> bytes:
         from synapse_core.datasets import preview  # and with it Pillow
 
-        png: bytes = preview(path, count, split=split, classes=classes)
+        png: bytes = preview(path, count, split=split, classes=classes, **(options or {}))
         return png
 
     png = await app.call(draw)

@@ -242,8 +242,6 @@ def _placed(entry: dict[str, Any], shape: object) -> tuple[str, dict[str, Any]] 
     if isinstance(shape, Mask):
         if shape.encoding == "row_indices":
             return "segmentation", {**entry, "data": shape.data, **_encoded("raw_indices")}
-        if shape.encoding == "png":
-            return None
         if shape.encoding == "row_runs":
             return "segmentation", {**entry, "data": shape.data, **_encoded("dm_rle")}
         from synapse_core.datasets.mask_shapes import counts_of  # numpy: 80 ms
