@@ -22,7 +22,9 @@ from synapse_core.datasets.shapes import Extent, clip_box, clip_ring, extent_of,
 
 # By how much a shape may leave the image before that is told: less than any format's last digit is worth.
 _SLACK = 1e-3
-_MOST_PIXELS = 1e9
+# No image is as wide, nor has so many pixels; see masks.py.
+_MOST_PIXELS = 1e7
+_MOST_AREA = 1 << 29
 # encoding of a mask -> what reads it; what it returns is thrown away.
 _TO_COUNTS: dict[str, Callable[[Any, int, int], list[int]]] = {
     "compressed": text_to_counts,
@@ -91,7 +93,7 @@ class Checker:
             losses.lose("NOT_FINITE", item.key, kind, "failed", annotation=one.id, where=item.where)
             return False
         if max(numbers) > _MOST_PIXELS or min(numbers) < -_MOST_PIXELS:
-            message = "a coordinate of more than a thousand million pixels"
+            message = "a coordinate of more than ten million pixels"
             losses.lose(
                 "BAD_ROW", item.key, kind, "failed", annotation=one.id, where=item.where, message=message
             )
@@ -180,8 +182,12 @@ def _broken(one: Annotation) -> str | None:
     if one.points is not None and len(one.points) % 3:
         return "key points come in threes"
     shape = one.shape
-    if isinstance(shape, Polygon) and any(len(ring) % 2 for ring in shape.rings):
-        return "a ring has an odd number of coordinates"
+    if isinstance(shape, Polygon):
+        if any(len(ring) % 2 for ring in shape.rings):
+            return "a ring has an odd number of coordinates"
+        extent = extent_of(one) if len(shape.rings) > 1 else None
+        if extent is not None and (extent[2] - extent[0]) * (extent[3] - extent[1]) > _MOST_AREA:
+            return "its parts lie further apart than any image is wide"
     if isinstance(shape, Polyline) and len(shape.points) % 2:
         return "a line has an odd number of coordinates"
     if isinstance(shape, Mask):
@@ -200,8 +206,11 @@ def _without_area(one: Annotation, kind: Kind) -> str | None:
     box = one.box
     if kind in ("box", "rotated_box") and box is not None and (box[2] <= 0 or box[3] <= 0):
         return "BAD_ROW" if box[2] < 0 or box[3] < 0 else "ZERO_AREA"
-    if isinstance(one.shape, Polygon) and all(len(ring) < 6 for ring in one.shape.rings):
-        return "ZERO_AREA"
+    shape = one.shape
+    if isinstance(shape, Polygon):
+        outer = shape.rings[: len(shape.rings) - shape.holes]
+        if all(len(ring) < 6 for ring in outer):
+            return "ZERO_AREA"
     if kind == "keypoints" and box is None and not labelled(one.points or ()):
         return "ZERO_AREA"
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 from synapse_core.datasets.naming import safe_name
 from synapse_core.datasets.options import Splits
@@ -17,6 +18,8 @@ SPLIT_NAMES = {
     "test": "test",
 }
 
+# What parts a path, or the name of a section in the parts of a conversion.
+_PARTED = re.compile(r"[\\/:]")
 _USUAL = frozenset({"train", "val", "test"})
 _TRAIN_PERCENT, _VAL_PERCENT = 80, 10
 
@@ -29,7 +32,7 @@ def split_of(key: str, split: str | None, choice: Splits) -> str | None:
     if choice == "keep":
         if split is None or split in _USUAL:
             return split
-        return safe_name(split.replace("\\", "/").replace("/", "_"))
+        return safe_name(_PARTED.sub("_", split))
     if choice == "none":
         return None
     percent = int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:8]) % 100

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,9 @@ from synapse_core.datasets.model import (
 from synapse_core.datasets.naming import Names
 from synapse_core.datasets.options import make_options
 from synapse_core.datasets.parts import PART_ITEMS, Part, in_parts
-from synapse_core.datasets.report import Losses, summarise
+from synapse_core.datasets.report import Losses, LossSummary, summarise
 from synapse_core.datasets.source import LocalSource
+from synapse_core.datasets.splits import split_of
 from synapse_core.datasets.target import FolderTarget
 from synapse_core.errors import (
     Conflict,
@@ -160,38 +162,25 @@ items = st.builds(
 )
 
 
-@pytest.mark.parametrize(
-    "name",
-    [known.name for known in formats() if known.write is not None]
-    + ["yolo:detect", "yolo:segment", "yolo:obb", "yolo:pose"],
-)
-@given(found=st.lists(items, max_size=4), data=st.data())
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
-def test_every_annotation_has_one_outcome_and_the_trainer_takes_what_is_written(
-    tmp_path: Path, name: str, found: list[Item], data: Any
-):
+WRITABLE = [known.name for known in formats() if known.write is not None]
+WRITABLE += ["yolo:detect", "yolo:segment", "yolo:obb", "yolo:pose"]
+
+
+def written(root: Path, name: str, found: list[Item], **options: Any) -> LossSummary:
+    """Write items in a format (and a task of YOLO), look at what was written, and return what was told."""
     name, _, task = name.partition(":")
-    seen = sum(len(item.annotations) for item in found)
-    options = make_options(
-        task=task or "auto",
-        bounds=data.draw(st.sampled_from(["auto", "clip", "keep", "drop"])),
-        crowds=data.draw(st.sampled_from(["auto", "keep", "drop"])),
-    )
+    choices = make_options(task=task or "auto", **options)
     classes = [ClassDef("dog", keypoints=("nose", "tail")), ClassDef("cat")]
-    root = tmp_path / "world"
     shutil.rmtree(root, ignore_errors=True)
     (root / "in").mkdir(parents=True)
     reader = Shelf(found, classes, {"box", "polygon", "keypoints"} if task == "pose" else {"box"})
     target_format = find_format(name, "write")
     target = FolderTarget(root / "out")
-    chosen = ClassChoice(classes, options)
-    setup = WriterSetup(reader.header, target, LocalSource(root / "in", None), options)
-    writer = target_format.write(setup)
-    names = Names(
-        [(key, split and split.replace("/", "_")) for key, split in reader.entries()], target_format
-    )
+    assert target_format.write is not None
+    writer = target_format.write(WriterSetup(reader.header, target, LocalSource(root / "in", None), choices))
+    names = Names([(key, split_of(key, split, "keep")) for key, split in reader.entries()], target_format)
     losses = Losses(2, 2)
-    part = Part(reader, writer, target_format, options, chosen, names)
+    part = Part(reader, writer, target_format, choices, ClassChoice(classes, choices), names)
     for result in in_parts(part, len(found), target):
         writer.merge(result.piece)
         losses.add(result.losses)
@@ -199,14 +188,52 @@ def test_every_annotation_has_one_outcome_and_the_trainer_takes_what_is_written(
     target.finish()
     target.close()
 
-    summary = summarise(losses, classes, classes, {})
-
-    assert summary.seen == seen
     assert left_beside(root) == ["in", "out"]
     if (root / "out/data.yaml").exists():
         assert refused_by_the_trainer(root / "out") == {}
     for path in (root / "out").rglob("*.json"):
         json.loads(path.read_bytes(), parse_constant=pytest.fail)
+    return summarise(losses, classes, classes, {})
+
+
+@pytest.mark.parametrize("name", WRITABLE)
+@given(found=st.lists(items, max_size=4), data=st.data())
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+def test_every_annotation_has_one_outcome_and_the_trainer_takes_what_is_written(
+    tmp_path: Path, name: str, found: list[Item], data: Any
+):
+    seen = sum(len(item.annotations) for item in found)
+    bounds = data.draw(st.sampled_from(["auto", "clip", "keep", "drop"]))
+    crowds = data.draw(st.sampled_from(["auto", "keep", "drop"]))
+
+    summary = written(tmp_path / "world", name, found, bounds=bounds, crowds=crowds)
+
+    assert summary.seen == seen
+
+
+SQUARE = [10.0, 10.0, 30.0, 10.0, 30.0, 30.0, 10.0, 30.0]
+ODD = {
+    "a hole in nothing": Annotation(0, shape=Polygon([SQUARE], 1)),
+    "a point with a hole": Annotation(0, shape=Polygon([[5.0] * 6, SQUARE], 1)),
+    "two points": Annotation(0, shape=Polygon([[5.0] * 6, [6.0] * 6])),
+    "parts in two countries": Annotation(0, shape=Polygon([SQUARE, [number + 9e6 for number in SQUARE]])),
+    "key points with a text": Annotation(0, (1, 2, 3, 4), Text("x"), [1.0, 2.0, 2.0, 3.0, 4.0, 1.0]),
+    "key points by twos": Annotation(0, (1, 2, 3, 4), None, [1.0, 2.0]),
+    "a mask of nothing": Annotation(0, shape=Mask(80, 100, "counts", [8000])),
+    "a mask of another size": Annotation(0, shape=Mask(200, 300, "counts", [59_000, 1000])),
+    "a mask that does not add up": Annotation(0, shape=Mask(80, 100, "counts", [3])),
+    "a turned box outside": Annotation(0, (300, 300, 3, 4), angle=0.3),
+    "a polygon with a box of nothing": Annotation(0, (0, 0, 0, 0), Polygon([SQUARE])),
+}
+
+
+@pytest.mark.parametrize("name", WRITABLE)
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_annotations_upset_nobody(tmp_path: Path, name: str, odd: str):
+    plain = Annotation(0, (1.0, 2.0, 30.0, 40.0))
+    item = Item("a.png", 100, 80, [deepcopy(ODD[odd]), plain], "a: b")
+
+    assert written(tmp_path / "world", name, [item]).seen == 2
 
 
 @pytest.mark.parametrize(

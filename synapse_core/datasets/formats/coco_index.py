@@ -175,7 +175,7 @@ class FileIndex:
             rows = _owners.decode(b"[" + data + b"]")
         except (msgspec.DecodeError, UnicodeDecodeError):
             rows = read_rows(data)
-        owners.extend([_number_of(row.image_id, texts) for row in rows])
+        owners.extend(_numbers_of([row.image_id for row in rows], texts))
 
     def _group(self, owners: array[int], texts: dict[int | str, int], source: JsonFile) -> None:
         """Find out which annotations belong to which image."""
@@ -254,6 +254,16 @@ class FileIndex:
 
 _images = msgspec.json.Decoder(list[ImageRow])
 _owners = msgspec.json.Decoder(list[OwnerRow])
+
+
+def _numbers_of(ids: list[Any], texts: dict[int | str, int]) -> array[int]:
+    try:
+        numbers: array[int] = array("q", ids)
+    except (TypeError, OverflowError):  # not all are numbers, or one is a long one
+        return array("q", [_number_of(owner, texts) for owner in ids])
+    if min(numbers) > -_MOST_NUMBER and max(numbers) < _MOST_NUMBER:
+        return numbers
+    return array("q", [_number_of(owner, texts) for owner in ids])
 
 
 def _number_of(owner: int | str | None, texts: dict[int | str, int]) -> int:

@@ -236,7 +236,8 @@ class YoloWriter:
         if box is None:
             return None
         if one.shape is not None:
-            told.change(one, kind, TO_BOX[kind_of(Annotation(0, shape=one.shape))])
+            shown = kind_of(Annotation(0, shape=one.shape))
+            told.change(one, kind, TO_BOX.get(shown, "ATTRIBUTES_DROPPED"), f"its {shown}")
         points = self._point_numbers(one, width, height, told)
         return f"{_box_numbers(box, width, height)} {points}"
 
@@ -273,17 +274,20 @@ class YoloWriter:
             shape = mask_polygon(shape, self._tolerance)
             told.change(one, kind, "MASK_TO_POLYGON")
         if isinstance(shape, Polygon):
-            rings = [ring for ring in shape.rings if len(ring) >= 6]
-            if not rings:
+            cut = len(shape.rings) - shape.holes
+            outer = [ring for ring in shape.rings[:cut] if len(ring) >= 6]
+            holes = [ring for ring in shape.rings[cut:] if len(ring) >= 6]
+            if not outer:
                 return None
-            if len(rings) == 1:
-                return rings[0]
+            if len(outer) == 1 and not holes:
+                return outer[0]
             from synapse_core.datasets.masks import join_rings  # numpy: 80 ms
 
-            code = "HOLE_BRIDGED" if shape.holes else "PARTS_JOINED"
-            told.change(one, kind, code, f"{len(rings)} rings")
-            holes = min(shape.holes, len(rings) - 1)
-            return join_rings(rings[: len(rings) - holes], rings[len(rings) - holes :])
+            joined = join_rings(outer, holes)
+            if joined:
+                code = "HOLE_BRIDGED" if holes else "PARTS_JOINED"
+                told.change(one, kind, code, f"{len(outer) + len(holes)} rings")
+            return joined or None
         if kind in ("box", "rotated_box") and one.box is not None:
             told.change(one, kind, "BOX_TO_POLYGON")
             return box_corners(one.box, one.angle) if one.angle else box_ring(one.box)
