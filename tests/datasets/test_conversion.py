@@ -56,6 +56,7 @@ from synapse_core.errors import (
     NotFound,
     UnknownFormat,
 )
+from synapse_core.executors.ray import RayCluster
 
 BOX = "0 0.5 0.5 0.2 0.25\n"
 
@@ -612,7 +613,9 @@ def test_a_process_with_threads_gets_the_same_from_new_interpreters(
 
 @pytest.mark.ray
 @pytest.mark.parametrize("target", TARGETS)
-def test_ray_gets_the_same(tmp_path: Path, large: Path, by_one: Any, target: str, ray_home: Path):
+def test_ray_gets_the_same(tmp_path: Path, large: Path, by_one: Any, target: str, cluster: RayCluster):
+    cluster.connect()
+
     convert(large, target, tmp_path / "out", workers="ray")
 
     assert tree(tmp_path / "out") == by_one[target]

@@ -20,7 +20,7 @@ _slow = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCh
 WRITABLE = [known.name for known in formats() if known.write is not None]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(documents())
 def test_version_1_comes_back_from_version_2_and_what_was_kept(document: dict[str, Any]):
     before = copy.deepcopy(document)
@@ -31,7 +31,7 @@ def test_version_1_comes_back_from_version_2_and_what_was_kept(document: dict[st
     assert document == before, "what was given is left as it was"
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(documents())
 def test_every_annotation_of_version_1_stands_in_version_2(document: dict[str, Any]):
     media = media_of(to_v2(document))
@@ -41,7 +41,7 @@ def test_every_annotation_of_version_1_stands_in_version_2(document: dict[str, A
     assert entries == relations + sum(map(len, document["annotations"].values()))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(documents())
 def test_version_2_comes_back_from_version_1_and_what_was_kept(document: dict[str, Any]):
     result = to_v2(document)
