@@ -15,8 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote, urlsplit
 
 from synapse_core.errors import InvalidDataset, InvalidRequest, NotFound, Unavailable
 
@@ -112,7 +111,7 @@ def is_url(where: str | Path) -> bool:
 def local_path(where: str | Path) -> Path:
     """Return the path that a text or a file: URL means."""
     if isinstance(where, str) and where.lower().startswith("file://"):
-        return Path(url2pathname(urlsplit(where).path))
+        return Path(unquote(urlsplit(where).path))
     return Path(where).expanduser()
 
 
