@@ -20,7 +20,7 @@ from synapse_core.datasets.glance import Glance
 from synapse_core.datasets.model import ClassDef, Header, Item, Kind
 from synapse_core.datasets.options import ConvertOptions
 from synapse_core.datasets.report import Losses
-from synapse_core.datasets.sizes import size_of
+from synapse_core.datasets.sizes import measure
 from synapse_core.datasets.source import Source, is_image, walk
 from synapse_core.datasets.splits import SPLIT_NAMES
 from synapse_core.datasets.xml_text import InvalidXml, parse_xml, text_of
@@ -117,7 +117,7 @@ class CvatReader:
         try:
             item.width, item.height = int(element.attrib["width"]), int(element.attrib["height"])
         except (KeyError, ValueError):
-            self._measure(item, losses)
+            measure(item, self.source, losses)
         for number, shape in enumerate(element, 1):
             try:
                 one = self._shapes.read(shape, item.width or 0, item.height or 0)
@@ -129,17 +129,6 @@ class CvatReader:
             else:
                 item.annotations.append(one)
         return item
-
-    def _measure(self, item: Item, losses: Losses) -> None:
-        if item.image is None:
-            return
-        try:
-            size = size_of(self.source, item.image)
-        except InvalidDataset as error:
-            losses.tell("BAD_FILE", item.key, item.image, message=error.message)
-            return
-        if size is not None:
-            item.width, item.height = size.width, size.height
 
     def _root(self, path: str, told: Losses) -> Element | None:
         try:

@@ -19,7 +19,7 @@ from synapse_core.datasets.model import Annotation, ClassDef, Header, Item, kind
 from synapse_core.datasets.naming import safe_name
 from synapse_core.datasets.options import ConvertOptions
 from synapse_core.datasets.report import Losses
-from synapse_core.datasets.sizes import size_of
+from synapse_core.datasets.sizes import measure
 from synapse_core.datasets.source import Source, is_image, walk
 from synapse_core.datasets.splits import SPLIT_NAMES
 from synapse_core.errors import InvalidDataset, InvalidRequest
@@ -126,13 +126,7 @@ class FolderReader:
         for index in range(start, stop):
             entry = self._entries[index]
             item = Item(entry.key, None, None, [Annotation(entry.label)], entry.split, entry.path, entry.path)
-            try:
-                size = size_of(self.source, entry.path)
-            except InvalidDataset as error:
-                losses.tell("BAD_FILE", item.key, entry.path, message=error.message)
-                size = None
-            if size is not None:
-                item.width, item.height = size.width, size.height
+            measure(item, self.source, losses)
             yield index, item
 
 

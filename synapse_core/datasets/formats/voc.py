@@ -18,7 +18,7 @@ from synapse_core.datasets.glance import Glance
 from synapse_core.datasets.model import ClassDef, Header, Item, kind_of
 from synapse_core.datasets.options import ConvertOptions
 from synapse_core.datasets.report import Losses
-from synapse_core.datasets.sizes import size_of
+from synapse_core.datasets.sizes import measure
 from synapse_core.datasets.source import Source
 from synapse_core.datasets.xml_text import InvalidXml
 from synapse_core.errors import InvalidDataset, NotFound
@@ -87,7 +87,7 @@ class VocReader:
             if entry.image is None and self._tells_missing:
                 losses.tell("IMAGE_MISSING", item.key, item.where)
             if item.width is None or item.height is None:
-                self._measure(item, losses)
+                measure(item, self.source, losses)
             yield index, item
 
     def _first_pass(self, finder: LayoutFinder) -> Names:
@@ -133,18 +133,6 @@ class VocReader:
                 after=annotation.box,
             )
         return True
-
-    def _measure(self, item: Item, losses: Losses) -> None:
-        """Take the size of the image from its file."""
-        if item.image is None:
-            return
-        try:
-            size = size_of(self.source, item.image)
-        except InvalidDataset as error:
-            losses.tell("BAD_FILE", item.key, item.image, message=error.message)
-            return
-        if size is not None:
-            item.width, item.height = size.width, size.height
 
 
 FORMATS = {

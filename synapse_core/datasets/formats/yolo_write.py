@@ -9,11 +9,11 @@ from collections import Counter
 from typing import ClassVar
 
 from synapse_core.datasets.format import Piece, Writer, WriterSetup
-from synapse_core.datasets.formats.upright import TO_BOX
+from synapse_core.datasets.formats.upright import TO_BOX, box_around
 from synapse_core.datasets.formats.yolo_layout import label_path
 from synapse_core.datasets.model import Annotation, Box, Item, Kind, Mask, Polygon, kind_of
 from synapse_core.datasets.report import ItemLosses, Losses
-from synapse_core.datasets.shapes import box_corners, box_ring, clip_box, clip_ring, tight_box
+from synapse_core.datasets.shapes import box_corners, box_ring, clip_box, clip_ring
 from synapse_core.errors import InvalidRequest
 
 # Half of the last of six digits.
@@ -299,8 +299,8 @@ class YoloWriter:
             return box_corners(one.box, one.angle) if one.angle else box_ring(one.box)
         if isinstance(one.shape, Polygon) and len(one.shape.rings) == 1 and len(one.shape.rings[0]) == 8:
             return one.shape.rings[0]
-        box = tight_box(one) or _mask_box(one)
-        if box is None or box[2] <= 0 or box[3] <= 0:
+        box = box_around(one)
+        if box is None:
             return None
         told.change(one, kind, TO_BOX[kind])
         return box_ring(box)
@@ -316,8 +316,8 @@ def _fitting_box(one: Annotation, kind: Kind, width: float, height: float, told:
     """Return the part of an annotation's upright box that lies in the image; None where none does, which is
     told.
     """
-    box = tight_box(one) or _mask_box(one)
-    if box is None or box[2] <= 0 or box[3] <= 0:
+    box = box_around(one)
+    if box is None:
         told.leave(one, kind, "ZERO_AREA")
         return None
     over = max(-box[0], -box[1], box[0] + box[2] - width, box[1] + box[3] - height)
@@ -364,14 +364,6 @@ def _ring_numbers(ring: list[float], width: float, height: float) -> str:
     numbers[::2] = [x / width for x in xs]
     numbers[1::2] = [y / height for y in ys]
     return ("%.6f " * len(numbers) % tuple(numbers))[:-1]
-
-
-def _mask_box(one: Annotation) -> tuple[float, float, float, float] | None:
-    if not isinstance(one.shape, Mask):
-        return None
-    from synapse_core.datasets.mask_shapes import mask_box  # numpy: 80 ms
-
-    return mask_box(one.shape)
 
 
 def _mirrored(names: tuple[str, ...]) -> list[int]:
