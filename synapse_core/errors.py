@@ -24,6 +24,14 @@
     │   ├── AmbiguousDataset             ambiguous_dataset    it fits several, or can be read in several ways
     │   ├── InvalidDataset               invalid_dataset      it cannot be read as its format
     │   └── LossyConversion              lossy_conversion     strict: something would be lost; not written
+    ├── BackendError                     backend_error        a call that the backend did not carry out
+    │   ├── RecordNotFound               unknown_record       no record has this id; also a NotFound
+    │   ├── BackendRejected              rejected             values or filters that it cannot take
+    │   ├── BackendConflict              conflict             it holds something else already; also a Conflict
+    │   ├── BackendUnauthorized          unauthorized         the token is missing, wrong or may not do this
+    │   ├── InvalidAnswer                invalid_answer       what came back is no answer of a backend
+    │   └── BackendUnavailable           backend_unavailable  down, slow or failing; also an Unavailable
+    │       └── RateLimited              rate_limited         too many calls at once
     ├── RunFailed                        (the run's own code) a run ended in any state but succeeded
     ├── RunStopped*                      stopped              * a BaseException: `except Exception` misses it
     └── Unavailable                      unavailable          a service is down, retrying later can help
@@ -390,3 +398,54 @@ class DiskFull(Unavailable):
             f"Nothing more can be recorded in {home}: {reason}",
             hint="Free disk space there (old folders below runs/ can be large), then call again.",
         )
+
+
+class BackendError(SynapseError):
+    """A call that the backend did not carry out."""
+
+    code = "backend_error"
+
+
+class RecordNotFound(BackendError, NotFound):
+    """The backend has no record of this kind with this id."""
+
+    code = "unknown_record"
+
+    def __init__(self, kind: str, asked: object, *, hint: str | None = None) -> None:
+        super().__init__(f"The backend has no {kind} {asked!r}.", {"kind": kind, "asked": asked}, hint=hint)
+
+
+class BackendRejected(BackendError):
+    """The backend cannot take these values; the message says which and why."""
+
+    code = "rejected"
+
+
+class BackendConflict(BackendError, Conflict):
+    """The backend holds something else under this name already."""
+
+    code = "conflict"
+
+
+class BackendUnauthorized(BackendError):
+    """The token is missing, wrong, expired, or may not do this."""
+
+    code = "unauthorized"
+
+
+class InvalidAnswer(BackendError):
+    """What came back is not what a backend answers."""
+
+    code = "invalid_answer"
+
+
+class BackendUnavailable(BackendError, Unavailable):
+    """The backend is down, too slow or failing; the same call can succeed later."""
+
+    code = "backend_unavailable"
+
+
+class RateLimited(BackendUnavailable):
+    """The backend refuses more calls for now."""
+
+    code = "rate_limited"
