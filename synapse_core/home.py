@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from synapse_core.backend_choice import open_backend
 from synapse_core.executors import Executor, ProcessExecutor
 from synapse_core.executors.ray import RayActorExecutor, RayCluster, RayJobRuns
+from synapse_core.profile import Profile
 from synapse_core.registry import Registry
 from synapse_core.runs import Runs
+
+if TYPE_CHECKING:
+    from synapse_core.backend import Backend
 
 
 class Home:
     """What servers, the command line and scripts share: the plugins, the runs and the cluster of a home.
 
     plugin_paths: where plugins are searched. ray_address: a cluster to use instead of the home's own.
-    ray_token_path, ray_jobs_url: what RayCluster needs to know of that cluster besides. adopts: see Runs.
+    ray_token_path, ray_jobs_url: what RayCluster needs to know of that cluster besides. profile: for the
+    backend, the embedded one where it names none. adopts: see Runs.
     Opening a home touches nothing but memory; Ray and the database are reached for when first needed.
     """
 
@@ -27,9 +34,11 @@ class Home:
         *,
         ray_token_path: Path | None = None,
         ray_jobs_url: str | None = None,
+        profile: Profile | None = None,
         adopts: bool = True,
     ) -> None:
         self.path = path
+        self.profile = profile or Profile()
         self.cluster = RayCluster(path, ray_address, token_path=ray_token_path, jobs_url=ray_jobs_url)
         self.registry = Registry(plugin_paths, path / "cache" / "descriptions")
         executors: dict[str, Executor] = {
@@ -37,7 +46,11 @@ class Home:
             "task": RayActorExecutor(cluster=self.cluster),
             "job": RayJobRuns(self.cluster),
         }
-        self.runs = Runs(path, executors, adopts=adopts)
+        self.runs = Runs(path, executors, profile=self.profile.name, adopts=adopts)
+
+    def open_backend(self, *, deadline_seconds: float | None = None) -> Backend:
+        """Return the backend that runs of this home use. See `synapse_core.backend_choice`."""
+        return open_backend(self.path, self.profile, deadline_seconds=deadline_seconds)
 
     def close(self) -> None:
         """Let go of everything this process holds. Runs and the cluster go on."""

@@ -99,6 +99,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pipeline: the actions of a pipeline, each after those that it depends on; `actions` names its coordinator
     then. parent: the run folder of the pipeline that this run belongs to. resume_from: the run that the
     pipeline goes on with.
+    home, profile: where the run was submitted and with which profile's settings, for the backend; home is
+    empty for a worker that does not have its disk.
     """
 
     run_id: str
@@ -120,6 +122,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pipeline: tuple[PipelineEntry, ...] = ()
     parent: str | None = None
     resume_from: str | None = None
+    home: str = ""
+    profile: str | None = None
 
 
 class Submission(msgspec.Struct, frozen=True, omit_defaults=True):

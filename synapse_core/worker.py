@@ -17,9 +17,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from synapse_core.backend_choice import BackendOnDemand, open_backend
 from synapse_core.context import RuntimeContext
 from synapse_core.discovery import introduced, load_action
 from synapse_core.environment import PluginEnvironment
@@ -34,8 +36,12 @@ from synapse_core.errors import (
 )
 from synapse_core.events import AnyEvent, Failed, RunStarted, Stopped, Succeeded, to_plain
 from synapse_core.loggers import EventLogger
+from synapse_core.profile import Profile, find_profile
 from synapse_core.run_folder import RunFolder, RunRequest
 from synapse_core.stop import StopSignal
+
+if TYPE_CHECKING:
+    from synapse_core.backend import Backend
 
 # How long an ended run's process may take for its own exit handlers and threads.
 LINGER_SECONDS = 5.0
@@ -48,8 +54,10 @@ def run_request(folder: RunFolder, request: RunRequest, stop: StopSignal) -> Any
     """
     folder.reserve()
     logger = EventLogger(folder.events, stop, echo=sys.stdout.write)
+    backend = BackendOnDemand(lambda: _backend_of(request))
     context = RuntimeContext(
         logger=logger,
+        client=backend,
         env=PluginEnvironment({**os.environ, **request.environment}),
         job_id=request.run_id,
         language=request.language,
@@ -73,6 +81,7 @@ def run_request(folder: RunFolder, request: RunRequest, stop: StopSignal) -> Any
         with suppress(OSError):  # the disk may be full
             traceback.print_exc()
         ending = failure_of(error, Path(request.root), request.plugin)
+    backend.close()
     folder.release()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):
@@ -193,6 +202,12 @@ def failure_of(error: BaseException, root: Path, plugin: str) -> Failed:
         hint="Call get_run_logs for the traceback; correct the plugin or the parameters.",
         traceback=trace,
     )
+
+
+def _backend_of(request: RunRequest) -> Backend:
+    """Return the backend that the submitter of a run uses."""
+    profile = Profile() if request.profile is None else find_profile(request.profile)
+    return open_backend(Path(request.home) if request.home else None, profile)
 
 
 def _succeed(request: RunRequest, context: RuntimeContext) -> Succeeded:

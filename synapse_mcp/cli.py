@@ -91,6 +91,7 @@ def doctor(plugins: Plugins = None, ray_address: RayAddress = None, profile: Pro
     console.print(f"synapse-mcp {status.version}, home {status.home}", highlight=False)
     console.print(f"plugins: {status.plugins} on {', '.join(status.plugin_paths)}", highlight=False)
     console.print(f"ray: {status.ray.state}. {status.ray.message}", highlight=False)
+    console.print(f"backend: {status.backend} (profile {status.profile})", highlight=False)
     console.print(f"runs: {status.runs['active']} active", highlight=False)
     for problem in status.problems:
         console.print(f"[red]{problem.code}[/red]: {problem.message}", highlight=False)

@@ -30,6 +30,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every test has a home of its own, and nothing of the user's settings."""
     for name in ("SYNAPSE_PLUGIN_PATHS", "SYNAPSE_RAY_ADDRESS", "RAY_ADDRESS", "SYNAPSE_DATABASE_URL"):
         monkeypatch.delenv(name, raising=False)
+    for name in ("SYNAPSE_PROFILE", "SYNAPSE_HOST", "SYNAPSE_ACCESS_TOKEN", "SYNAPSE_TENANT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SYNAPSE_CONFIG", str(tmp_path / "config.yaml"))
     folder = tmp_path / "home"
     monkeypatch.setenv("SYNAPSE_HOME", str(folder))
     return folder

@@ -31,12 +31,12 @@ LAYERS: dict[int, tuple[str, ...]] = {
     3: ("database",),
     4: ("datasets", "storage"),
     5: ("backend",),
-    6: ("environment", "stop", "loggers", "context"),
+    6: ("environment", "profile", "backend_choice", "stop", "loggers", "context"),
     7: ("steps",),
     8: ("params", "base_action"),
     9: ("decorators", "actions"),
     10: ("config",),
-    11: ("discovery", "config_request"),
+    11: ("discovery", "config_request", "scaffold"),
     12: ("worker", "supervisor", "describe"),
     13: ("executors",),
     14: ("plugin_child", "registry"),
@@ -118,6 +118,7 @@ BROAD_HANDLERS = {
     "synapse_core.describe:answer": "a parameter model's validators are foreign code",
     "synapse_core.describe:_schema": "a parameter model's schema hooks are foreign code",
     "synapse_core.executors.ray.head:LocalHead._launch": "ends what was begun, then raises it again",
+    "synapse_core.scaffold.writing:put_action": "takes back what was begun, then raises it again",
     "synapse_core.datasets.parts:results_of": "raised again in the process that asked for the part",
     "synapse_mcp.boundary:_answering": "the boundary: a crash reaches the agent as a failure",
     "synapse_mcp.wire:serve_stdio": "gives the process its time to end, then raises it again",
@@ -127,6 +128,7 @@ BROAD_HANDLERS = {
 # stand, or by the one function that is named; the rest is made once and never changed.
 NAMED_OBJECTS = {
     "synapse_core._HOMES": "table: public name -> module",
+    "synapse_core.actions._HOMES": "table: public name -> module",
     "synapse_core.base_action._integrations": "table: framework -> integration",
     "synapse_core.config._WANTED": "table: words for pydantic's findings",
     "synapse_core.datasets._HOMES": "table: public name -> module",
@@ -190,6 +192,7 @@ ONE_PLACE = {
     "create_engine": ("synapse_core.database",),
     "import_module": (
         "synapse_core",
+        "synapse_core.actions",
         "synapse_core.base_action",
         "synapse_core.datasets",
         "synapse_core.datasets.formats",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from synapse_core.backend.records import (
     Assignment,
@@ -30,7 +30,9 @@ from synapse_core.backend.records import (
     StorageRecord,
     Task,
 )
-from synapse_core.storage import Storage
+
+if TYPE_CHECKING:
+    from synapse_core.storage import Storage
 
 T = TypeVar("T")
 Filters = Mapping[str, Any]

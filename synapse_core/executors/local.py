@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from synapse_core.backend_choice import BackendOnDemand
 from synapse_core.base_action import BaseAction
 from synapse_core.context import RuntimeContext
 from synapse_core.discovery import ActionClass, PluginDiscovery
-from synapse_core.environment import PluginEnvironment
+from synapse_core.environment import PluginEnvironment, default_home
 from synapse_core.errors import ExecutionError, SynapseError
 from synapse_core.loggers import BaseLogger, ConsoleLogger
 
@@ -55,6 +56,7 @@ class LocalExecutor:
         context = context or RuntimeContext(
             logger=self._logger or ConsoleLogger(),
             env=self._env,
+            client=BackendOnDemand.of_environment(default_home(), os.environ),
             job_id=self._job_id,
             language=self._language,
         )

@@ -47,12 +47,21 @@ class Runs:
     """The runs of a home. Calls are synchronous and short, but for `stop` and `wait`.
 
     executors: by mode, what carries out the runs.
+    profile: the name of the settings that runs are submitted with.
     adopts: start runs of processes that died before anybody had begun them. A process that only looks and
     then ends should leave them to one that stays.
     """
 
-    def __init__(self, home: Path, executors: Mapping[str, Executor], *, adopts: bool = True) -> None:
+    def __init__(
+        self,
+        home: Path,
+        executors: Mapping[str, Executor],
+        *,
+        profile: str | None = None,
+        adopts: bool = True,
+    ) -> None:
         self._home = home
+        self._profile = profile
         self._adopts = adopts
         self._beginnings: dict[str, ThreadPoolExecutor] = {}
         self._opened: RunStore | None = None
@@ -95,7 +104,7 @@ class Runs:
         if run_key is not None and (row := self._store.by_key(run_key)) is not None:
             return self._same(row, fingerprint, run_key), False
         self.check(request)
-        request = msgspec.structs.replace(request, run_id=new_run_id())
+        request = msgspec.structs.replace(self._placed(request), run_id=new_run_id())
         run = queued_run(request, datetime.now(UTC))
         row = self._store.insert(run, run_key, fingerprint, self._me)
         if row is not None:
@@ -106,6 +115,13 @@ class Runs:
             self._store.remove(run.run_id)
             raise DiskFull(str(self._home), error.strerror) from error
         return run, True
+
+    def _placed(self, request: RunRequest) -> RunRequest:
+        """Return the request with where it was submitted, its entries of a pipeline as well."""
+        entries = tuple(
+            msgspec.structs.replace(entry, request=self._placed(entry.request)) for entry in request.pipeline
+        )
+        return msgspec.structs.replace(request, home=str(self._home), profile=self._profile, pipeline=entries)
 
     def check(self, request: RunRequest) -> None:
         """Raise InvalidRequest or Unavailable where a request, or a part of it, could never be executed."""

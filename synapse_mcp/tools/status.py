@@ -8,10 +8,15 @@ import msgspec
 from mcp.server.mcpserver import Context
 
 from synapse_core import __version__
+from synapse_core.backend_choice import backend_address
+from synapse_core.errors import BackendError, InvalidConfig
 from synapse_core.home import Home
 from synapse_mcp.app import App
 from synapse_mcp.lookup import app_of
 from synapse_mcp.settings import Settings
+
+# A backend that is down must not keep the rest of the answer back.
+_BACKEND_SECONDS = 1.5
 
 
 class Problem(msgspec.Struct):
@@ -73,13 +78,14 @@ def status_of(home: Home, settings: Settings) -> Status:
                 "ray_unavailable", cluster.message, cluster.fix or "Start the cluster, or drop the address."
             )
         )
+    problems.extend(_backend_problems(home))
     free = None
     if cluster.free_cpus is not None:
         free = {"cpus": cluster.free_cpus, "gpus": cluster.free_gpus or 0}
     return Status(
         ok=not problems,
         version=__version__,
-        profile=settings.profile,
+        profile=settings.profile.name or "default",
         home=str(home.path),
         plugin_paths=[str(path) for path in settings.plugin_paths],
         plugins=len(plugins),
@@ -91,8 +97,22 @@ def status_of(home: Home, settings: Settings) -> Status:
             gpus=cluster.gpus,
             free=free,
         ),
-        backend="none",
+        backend=backend_address(home.profile) or "embedded",
         runs={"active": home.runs.count_active()},
         problems=problems[:8],
         next="Follow the fixes above." if problems else "list_plugins() shows what can be run.",
     )
+
+
+def _backend_problems(home: Home) -> list[Problem]:
+    """Return what keeps the backend from being used. The embedded one is there wherever the home is."""
+    if backend_address(home.profile) is None:
+        return []
+    backend = home.open_backend(deadline_seconds=_BACKEND_SECONDS)
+    try:
+        backend.check()
+    except (BackendError, InvalidConfig) as error:
+        return [Problem(error.code, error.message, error.hint or "Correct backend_url of the profile.")]
+    finally:
+        backend.close()
+    return []

@@ -21,6 +21,7 @@ from synapse_core.executors.ray.job_env import merged
 from synapse_core.executors.ray.job_log import LogTail
 from synapse_core.executors.ray.job_request import request_of
 from synapse_core.executors.ray.job_runs import RayJobRuns
+from synapse_core.profile import find_profile
 from synapse_core.run_folder import RunFolder, RunRequest, new_run_id
 
 _LOOK_SECONDS = 0.05
@@ -193,6 +194,8 @@ class RayJobExecutor:
         return msgspec.structs.replace(
             request,
             run_id=job_id,
+            home=str(default_home()),
+            profile=find_profile().name,
             passed_names=tuple(sorted({*request.passed_names, *self._env})),
             environment={n: value for n, value in request.environment.items() if n not in self._env},
             runtime_env=merged(request.runtime_env, self._runtime_env),

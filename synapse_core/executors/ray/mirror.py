@@ -162,7 +162,7 @@ def distant_folder(order: RunOrder, claim: Claim) -> Iterator[RunFolder | None]:
     folder = RunFolder(_base() / "runs" / hashlib.sha256(order.path.encode()).hexdigest()[:16])
     try:
         root = str(_unpacked(desk, request.root)) if request.root else ""
-        folder.create(msgspec.structs.replace(request, root=root))
+        folder.create(msgspec.structs.replace(request, root=root, home=""))
         folder.claim(claim)
         shipment = Shipment(order.path, order.home_node)
         (folder.path / "shipment.json").write_bytes(msgspec.json.encode(shipment))
