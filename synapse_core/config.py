@@ -37,20 +37,24 @@ MAX_ISSUES = 50
 # At and below these keys 1.10, 0755 and yes are the text that was written.
 _TEXT_KEYS = ("name", "code", "version", "variant", "description", "env", "requires", "dependencies", "tags")
 
-_CODE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+CODE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+CODE_RULE = "1 to 63 lower case letters, digits, '_' and '-', beginning with a letter or digit"
 _ENTRYPOINT = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*)[.:]([^\W\d]\w*)")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
 def _code(value: str) -> str:
-    if _CODE.fullmatch(value):
+    if CODE.fullmatch(value):
         return value
-    near = re.sub(r"[^a-z0-9_-]+", "-", value.lower()).strip("-_")[:63]
+    near = near_code(value)
     raise PydanticCustomError(
-        "code",
-        "it should be 1 to 63 lower case letters, digits, '_' and '-', beginning with a letter or digit",
-        {"near": f" Did you mean {near}?" if near else ""},
+        "code", f"it should be {CODE_RULE}", {"near": f" Did you mean {near}?" if near else ""}
     )
+
+
+def near_code(text: str) -> str:
+    """Return the code that a text comes closest to, '' where nothing of it can stay."""
+    return re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:63]
 
 
 def _entrypoint(value: str) -> str:

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # stands left of it. `__init__` is synapse_core itself, which knows where every public name lives.
 LAYERS: dict[int, tuple[str, ...]] = {
     1: ("errors", "enums", "yaml_lines", "processes"),
-    2: ("types", "events", "schemas", "run_folder", "run_ending"),
+    2: ("types", "events", "schemas", "archives", "run_folder", "run_ending"),
     3: ("database",),
     4: ("datasets", "storage"),
     5: ("backend",),

@@ -1,5 +1,44 @@
-"""Ready-made actions, to be used as they are or to be derived from."""
+"""Ready-made actions to be used as they are or to be derived from, and the registry of action templates.
 
-from synapse_core.actions.dataset import DatasetAction, DatasetOperation, DatasetParams, DatasetResult
+Each name below is imported from its module when it is first used: what one action needs costs no other
+action anything.
+"""
 
-__all__ = ["DatasetAction", "DatasetOperation", "DatasetParams", "DatasetResult"]
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from synapse_core.actions.dataset import DatasetAction, DatasetOperation, DatasetParams, DatasetResult
+    from synapse_core.actions.spec import ActionRegistry, ActionSpec, ActionType, get_action_registry
+
+_HOMES = {
+    "ActionRegistry": "spec",
+    "ActionSpec": "spec",
+    "ActionType": "spec",
+    "DatasetAction": "dataset",
+    "DatasetOperation": "dataset",
+    "DatasetParams": "dataset",
+    "DatasetResult": "dataset",
+    "get_action_registry": "spec",
+}
+
+__all__ = [
+    "ActionRegistry",
+    "ActionSpec",
+    "ActionType",
+    "DatasetAction",
+    "DatasetOperation",
+    "DatasetParams",
+    "DatasetResult",
+    "get_action_registry",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
