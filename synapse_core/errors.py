@@ -19,6 +19,7 @@
     │       └── UnknownConversion        unknown_conversion   no converter between two; also a ValueError
     ├── InvalidRequest                   invalid_request      the call itself cannot be carried out as asked
     ├── Conflict                         conflict             the same key stands for something else
+    ├── ArchiveError                     archive_error        it cannot be packed, or must not be unpacked
     ├── DatasetError                     dataset_error
     │   ├── UnrecognisedDataset          unrecognised_dataset what stands there fits no format
     │   ├── AmbiguousDataset             ambiguous_dataset    it fits several, or can be read in several ways
@@ -32,10 +33,20 @@
     │   ├── InvalidAnswer                invalid_answer       what came back is no answer of a backend
     │   └── BackendUnavailable           backend_unavailable  down, slow or failing; also an Unavailable
     │       └── RateLimited              rate_limited         too many calls at once
+    ├── StorageError                     storage_error        something is the matter with a storage
+    │   ├── StorageConfigError           invalid_storage      names the setting and what is allowed
+    │   ├── ProviderNotFound             unknown_provider     also a NotFound
+    │   ├── InvalidStorageName           invalid_storage_name it is no name, or leads out of the storage
+    │   ├── StorageNotFound              storage_not_found    nothing is stored there; also a NotFound
+    │   ├── StoragePermissionError       storage_permission   the storage refuses this user
+    │   ├── StorageConnectionError       storage_unavailable  it does not answer; also an Unavailable
+    │   ├── UploadError                  upload_failed        nothing, or nothing whole, was stored
+    │   └── CapabilityError              storage_capability   its provider cannot do that
     ├── RunFailed                        (the run's own code) a run ended in any state but succeeded
     ├── RunStopped*                      stopped              * a BaseException: `except Exception` misses it
     └── Unavailable                      unavailable          a service is down, retrying later can help
         ├── RayUnavailable               ray_unavailable
+        ├── NoBackend                    no_backend           the run was given none; also a RuntimeError
         └── DiskFull                     disk_full            nothing more can be recorded in the home
 
 Two places translate this tree and nobody else does: the worker (exception to terminal event) and the MCP
@@ -306,6 +317,12 @@ class UnknownConversion(UnknownFormat, ValueError):
         )
 
 
+class ArchiveError(SynapseError):
+    """A folder that cannot be packed, or an archive that is damaged, too large or made to do harm."""
+
+    code = "archive_error"
+
+
 class DatasetError(SynapseError):
     """Something is the matter with a dataset."""
 
@@ -334,6 +351,72 @@ class LossyConversion(DatasetError):
     """A strict conversion would lose something. Nothing was written; `details` has what would be lost."""
 
     code = "lossy_conversion"
+
+
+class StorageError(SynapseError):
+    """Something is the matter with a storage. No message of these holds a secret of its configuration."""
+
+    code = "storage_error"
+
+
+class StorageConfigError(StorageError):
+    """A storage's configuration cannot be used; the message names the setting and what is allowed."""
+
+    code = "invalid_storage"
+
+
+class ProviderNotFound(StorageError, NotFound):
+    """There is no storage provider of this name."""
+
+    code = "unknown_provider"
+
+    def __init__(self, provider: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"There is no storage provider {provider!r}; there are {', '.join(known)}."
+            f"{did_you_mean(provider, known)}",
+            {"asked": provider, "known": list(known), "nearest": nearest(provider, known)},
+            hint="Give one of these, or add your own with register_provider of synapse_core.storage.",
+        )
+
+
+class InvalidStorageName(StorageError):
+    """A name, or a URL, that is none of a storage, or leads out of its base. Nothing was touched.
+
+    shown: the name, as it may stand in a message.
+    """
+
+    code = "invalid_storage_name"
+
+    def __init__(self, shown: str, reason: str) -> None:
+        super().__init__(
+            f"{shown} is no name in this storage: {reason}.",
+            {"asked": shown, "reason": reason},
+            hint="Give a name below the storage's base, such as 'labels/0001.json', with / between its parts.",
+        )
+
+
+class StorageNotFound(StorageError, NotFound):
+    """Nothing is stored under this name."""
+
+    code = "storage_not_found"
+
+
+class StoragePermissionError(StorageError):
+    """The storage does not let this user do that."""
+
+    code = "storage_permission"
+
+
+class UploadError(StorageError):
+    """A file could not be stored, or not as it was; where the provider can tell, no part of it is there."""
+
+    code = "upload_failed"
+
+
+class CapabilityError(StorageError):
+    """The storage's provider cannot do what was asked; see its `capabilities`."""
+
+    code = "storage_capability"
 
 
 class InvalidRequest(SynapseError):
@@ -382,10 +465,31 @@ class Unavailable(SynapseError):
     retryable = True
 
 
+class StorageConnectionError(StorageError, Unavailable):
+    """The storage does not answer, or not in time; trying again later can help."""
+
+    code = "storage_unavailable"
+    retryable = True
+
+
 class RayUnavailable(Unavailable):
     """Ray could not be started or reached."""
 
     code = "ray_unavailable"
+
+
+class NoBackend(Unavailable, RuntimeError):
+    """The action needs a backend, and its run was given none."""
+
+    code = "no_backend"
+    retryable = False
+
+    def __init__(self, action: str) -> None:
+        super().__init__(
+            f"{action} needs a backend, and this run has none.",
+            hint="Run it with run_plugin, the command line or the server, which give a run its backend; or "
+            "set `client` of the RuntimeContext that you make.",
+        )
 
 
 class DiskFull(Unavailable):
