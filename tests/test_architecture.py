@@ -29,7 +29,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
     1: ("errors", "enums", "yaml_lines", "processes"),
     2: ("types", "events", "schemas", "archives", "run_folder", "run_ending"),
     3: ("database",),
-    4: ("datasets", "storage"),
+    4: ("storage", "datasets", "storage"),
     5: ("backend",),
     6: ("environment", "profile", "backend_choice", "stop", "loggers", "context"),
     7: ("steps",),
@@ -39,7 +39,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
     11: ("discovery", "config_request", "scaffold"),
     12: ("worker", "supervisor", "describe"),
     13: ("executors",),
-    14: ("plugin_child", "registry"),
+    14: ("plugin_child", "publishing", "releases", "registry"),
     15: ("runs",),
     16: ("home", "runner", "pipelines", "__init__"),
     17: ("synapse_mcp",),
@@ -62,13 +62,20 @@ FENCES: dict[str, tuple[str, ...]] = {
     "grpc": ("synapse_core.executors.ray",),
     "packaging": ("synapse_core.executors.ray.requirements",),
     "sqlalchemy": ("synapse_core.database", "synapse_core.runs.store", "synapse_core.backend"),
-    "httpx": ("synapse_core.backend",),
+    "pathspec": ("synapse_core.publishing",),
+    "httpx": ("synapse_core.storage.http", "synapse_core.backend",),
     "fastapi": ("synapse_core.backend.service",),
     "starlette": ("synapse_core.backend.service",),
     "uvicorn": ("synapse_core.backend.service",),
     "yaml": ("synapse_core.yaml_lines",),
     "regex": ("synapse_core.runs.log",),
-    "fsspec": ("synapse_core.datasets.source",),
+    "fsspec": ("synapse_core.datasets.source", "synapse_core.storage.memory"),
+    "s3fs": ("synapse_core.storage.s3",),
+    "botocore": ("synapse_core.storage.s3",),
+    "gcsfs": ("synapse_core.storage.gcs",),
+    "aiohttp": ("synapse_core.storage.gcs",),
+    "google": ("synapse_core.storage.gcs",),
+    "paramiko": ("synapse_core.storage.sftp",),
     "numpy": (
         "synapse_core.datasets.formats.coco_panoptic",
         "synapse_core.datasets.masks",
@@ -84,10 +91,11 @@ FENCES: dict[str, tuple[str, ...]] = {
         "synapse_core.datasets.preview",
     ),
     "platformdirs": ("synapse_core.environment",),
-    "typer": ("synapse_mcp.cli", "synapse_mcp.cli_datasets"),
+    "typer": ("synapse_mcp.cli", "synapse_mcp.cli_datasets", "synapse_mcp.cli_plugins"),
     "rich": (
         "synapse_mcp.cli",
         "synapse_mcp.cli_datasets",
+        "synapse_mcp.cli_plugins",
         "synapse_mcp.demo",
         "synapse_core.pipelines.display",
     ),
@@ -102,7 +110,12 @@ COMES_WITH = {
     "grpc": "ray",
     "PIL": "pillow",
     "pydantic_core": "pydantic",
+    "botocore": "s3fs",
+    "aiohttp": "gcsfs",
+    "google": "gcsfs",
 }
+# Extras of pyproject.toml whose packages a module of ours imports; it says what to install without them.
+EXTRAS = ("s3", "gcs", "sftp")
 # Starting a server, a supervisor or a script must not wait for these.
 HEAVY = ("ray", "numpy", "fastapi", "sqlalchemy")
 
@@ -169,17 +182,26 @@ NAMED_OBJECTS = {
     "synapse_core.pipelines.action_run._STATES": "table: state of a run -> state of an action",
     "synapse_core.runs.run._CHANGES": "table: event kind -> what it changes",
     "synapse_core.runs.standing._CHANGES": "table: event kind -> what it changes in a progress",
+    "synapse_core.storage.providers._ALIASES": "table: other name -> storage provider",
+    "synapse_core.storage.providers._MODULES": "table: storage provider -> module",
+    "synapse_core.storage.providers._REGISTERED": "table: storage provider of a program -> what makes it",
+    "synapse_core.storage.translation._HINTS": "table: kind of error -> what to do",
     "synapse_core.yaml_lines._SYNTAX_HINTS": "table: YAML's complaint -> what to do",
     "synapse_mcp.cli.app": "the command line",
     "synapse_mcp.cli_datasets.app": "the commands about datasets",
     "synapse_mcp.cli_datasets.console": "their output",
     "synapse_mcp.cli_datasets.errors": "their complaints",
+    "synapse_mcp.cli_plugins.app": "the commands about plugins",
+    "synapse_mcp.cli_plugins.console": "their output",
     "synapse_mcp.cli.console": "the command line's output",
     "synapse_mcp.cli.ray_app": "the commands below `ray`",
     "synapse_mcp.cli.runs_app": "the commands below `runs`",
     "synapse_mcp.tools.TOOLS": "table: the tools",
 }
-WRITTEN_BY = {"synapse_core.base_action._integrations": "synapse_core.base_action:register_integration"}
+WRITTEN_BY = {
+    "synapse_core.base_action._integrations": "synapse_core.base_action:register_integration",
+    "synapse_core.storage.providers._REGISTERED": "synapse_core.storage.providers:register_provider",
+}
 
 # Calls that may stand in these modules only, because one place has to be in charge.
 ONE_PLACE = {
@@ -199,6 +221,7 @@ ONE_PLACE = {
         "synapse_core.discovery",
         "synapse_core.executors.ray.cluster",
         "synapse_core.executors.ray.connection",
+        "synapse_core.storage.providers",
     ),
 }
 
@@ -426,7 +449,8 @@ def test_every_place_inside_a_fence_is_in_use():
 
 def test_every_package_that_is_imported_is_a_declared_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {re.split(r"[\[<>=~!; ]", text, maxsplit=1)[0] for text in project["dependencies"]}
+    extras = [text for name in EXTRAS for text in project["optional-dependencies"][name]]
+    declared = {re.split(r"[\[<>=~!; ]", text, maxsplit=1)[0] for text in (*project["dependencies"], *extras)}
     imported = {package for module in OURS.values() for _, package in third_party(module)}
 
     assert {COMES_WITH.get(package, package) for package in imported} <= declared
@@ -641,7 +665,7 @@ _CONSTANT_CALLS = {
     "msgspec.json.Encoder",
 }
 # Tables that every module of a kind has: their name -> what they are.
-_USUAL_TABLES = re.compile(r"synapse_core\.datasets\.formats\.\w+\.FORMATS")
+_USUAL_TABLES = re.compile(r"synapse_core\.(datasets\.formats\.\w+\.FORMATS|backend\.(tables|kinds)\.\w+)")
 
 
 def _is_constant(value: ast.expr) -> bool:

@@ -241,7 +241,10 @@ class Job(Record, frozen=True, kw_only=True):
 
 
 class JobLog(Record, frozen=True, kw_only=True):
-    """One entry of a job's log. at: seconds since 1970."""
+    """One entry of a job's log. at: seconds since 1970, the time of its arrival where it is 0.
+
+    id: its place in the log, for `after`; what a caller gives is not looked at.
+    """
 
     job: str
     event: str
@@ -249,6 +252,7 @@ class JobLog(Record, frozen=True, kw_only=True):
     level: str = "info"
     step: str | None = None
     at: float = 0.0
+    id: int = 0
 
 
 class ServeApplication(Record, frozen=True, kw_only=True):
