@@ -154,9 +154,7 @@ def _walk(root: Path, exclude: Callable[[str], bool]) -> Iterator[tuple[str, Pat
                     hint="Put the file itself there, or remove the link.",
                 )
             if not entry.is_file():
-                what = (
-                    "a link to a folder or to nothing" if entry.is_symlink() else "neither file nor folder"
-                )
+                what = "a link to a folder or to nothing" if entry.is_symlink() else "neither file nor folder"
                 raise ArchiveError(f"{name} in {root} is {what}; it cannot be packed.", {"name": name})
             yield name, path
         if is_empty and folder:
