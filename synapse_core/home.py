@@ -11,6 +11,7 @@ from synapse_core.executors import Executor, ProcessExecutor
 from synapse_core.executors.ray import RayActorExecutor, RayCluster, RayJobRuns
 from synapse_core.profile import Profile
 from synapse_core.registry import Registry
+from synapse_core.releases import Releases
 from synapse_core.runs import Runs
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class Home:
         self.path = path
         self.profile = profile or Profile()
         self.cluster = RayCluster(path, ray_address, token_path=ray_token_path, jobs_url=ray_jobs_url)
-        self.registry = Registry(plugin_paths, path / "cache" / "descriptions")
+        releases = Releases(path / "cache" / "releases", self.open_backend)
+        self.registry = Registry(plugin_paths, path / "cache" / "descriptions", releases)
         executors: dict[str, Executor] = {
             "local": ProcessExecutor(),
             "task": RayActorExecutor(cluster=self.cluster),

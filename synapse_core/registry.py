@@ -30,6 +30,7 @@ from synapse_core.errors import (
     ValidationError,
 )
 from synapse_core.plugin_child import PluginChild
+from synapse_core.releases import Releases
 from synapse_core.yaml_lines import MAX_BYTES
 
 _SOURCES = (".py", ".yaml", ".yml", ".json", ".toml", ".txt", ".cfg", ".j2")
@@ -66,11 +67,13 @@ class Registry:
     """Finds plugins, describes them, and checks parameters for them.
 
     paths: searched in order; of two plugins with one code the first is used. cache: a folder of its own.
+    releases: where published plugins come from, which are asked for as code@version and never listed.
     Safe to use from several threads.
     """
 
-    def __init__(self, paths: Sequence[Path], cache: Path) -> None:
+    def __init__(self, paths: Sequence[Path], cache: Path, releases: Releases | None = None) -> None:
         self.paths = tuple(paths)
+        self._releases = releases
         self._cache = cache
         self._lock = threading.Lock()
         self._configs: dict[Path, tuple[bytes, Plugin]] = {}
@@ -94,7 +97,12 @@ class Registry:
         return [found[code] for code in sorted(found)]
 
     def get(self, code: str) -> Plugin:
-        """Return a plugin. Raises PluginNotFound with the nearest codes."""
+        """Return a plugin. Raises PluginNotFound with the nearest codes.
+
+        code@version is a published one; fetching it raises what Releases does.
+        """
+        if "@" in code and self._releases is not None:
+            return self._read(self._releases.root(code))
         plugins = {plugin.code: plugin for plugin in self.plugins()}
         if code not in plugins:
             raise PluginNotFound(code, list(plugins))
