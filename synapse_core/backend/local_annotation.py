@@ -168,9 +168,10 @@ class AnnotationCalls(LocalCalls):
             row = {"dataset": dataset, "version": version, "project": project, "counts": {}}
             made = inserted(connection, tables.ground_truth_versions, [row])[0]
             if splits is None:
-                counts = {"": _freeze(connection, made, "", [tables.assignments.c.project == project])}
+                _freeze(connection, made, "", [tables.assignments.c.project == project])
             else:
-                counts = _freeze_splits(connection, made, project, splits)
+                _freeze_splits(connection, made, project, splits)
+            counts = _counts(connection, made, tuple(splits) if splits is not None else ("",))
             filled = sa.update(tables.ground_truth_versions).where(columns.id == made).values(counts=counts)
             connection.execute(filled)
             return GROUND_TRUTH_VERSION.get(connection, made)
@@ -244,7 +245,7 @@ def _submit(connection: sa.Connection, task: Task) -> None:
 
 def _freeze_splits(
     connection: sa.Connection, version_id: int, project: int, splits: Mapping[str, Sequence[int]]
-) -> dict[str, int]:
+) -> None:
     named = [one for ids in splits.values() for one in ids]
     if len(set(named)) != len(named):
         twice = sorted({one for one in named if named.count(one) > 1})[:10]
@@ -255,19 +256,15 @@ def _freeze_splits(
         "The ground truth cannot be frozen",
         [f"assignment {one} is not of project {project}" for one in foreign],
     )
-    return {
-        split: sum(
+    for split, ids in splits.items():
+        for some in batches(sorted(ids)):
             _freeze(connection, version_id, split, [tables.assignments.c.id.in_(some)])
-            for some in batches(sorted(ids))
-        )
-        for split, ids in splits.items()
-    }
 
 
 def _freeze(
     connection: sa.Connection, version_id: int, category: str, which: Sequence[sa.ColumnElement[bool]]
-) -> int:
-    """Copy what assignments say now. Returns how many there were."""
+) -> None:
+    """Copy what assignments say now, without reading it here."""
     source = tables.assignments.c
     copied = (
         sa.select(sa.literal(version_id), source.data_unit, sa.literal(category), source.data)
@@ -275,4 +272,14 @@ def _freeze(
         .order_by(source.id)
     )
     columns = ["ground_truth_version", "data_unit", "category", "data"]
-    return connection.execute(sa.insert(tables.ground_truths).from_select(columns, copied)).rowcount
+    connection.execute(sa.insert(tables.ground_truths).from_select(columns, copied))
+
+
+def _counts(connection: sa.Connection, version_id: int, splits: Sequence[str]) -> dict[str, int]:
+    columns = tables.ground_truths.c
+    query = (
+        sa.select(columns.category, sa.func.count())
+        .where(columns.ground_truth_version == version_id)
+        .group_by(columns.category)
+    )
+    return dict.fromkeys(splits, 0) | {category: number for category, number in connection.execute(query)}
