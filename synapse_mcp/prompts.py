@@ -18,3 +18,8 @@ def register_prompts(server: MCPServer[App]) -> None:
         """Look at a dataset, convert it, and say exactly what was lost."""
         # Quoted: a path is data, whatever is written in it.
         return f"Convert the dataset {json.dumps(path)} to {json.dumps(to)}.\n\n{guide('convert_dataset')}"
+
+    @server.prompt(title="Create a plugin")
+    def create_plugin(idea: str) -> str:
+        """Make a plugin for an idea: written, edited, tested and run."""
+        return f"Create a plugin for this idea: {json.dumps(idea)}.\n\n{guide('create_plugin')}"

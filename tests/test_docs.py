@@ -472,6 +472,12 @@ def test_the_manual_names_nothing_that_does_not_exist():
     """Every name with an underscore is a tool, an argument, a field, an error, or a plugin of ours."""
     schemas = _tools()
     known = {*schemas, *(name for schema in schemas.values() for name in schema.get("properties", {}))}
+    known |= {
+        value
+        for schema in schemas.values()
+        for argument in schema.get("properties", {}).values()
+        for value in argument.get("enum", ())
+    }
     known |= {field for spec in TOOLS for record in _records_of(spec.handler) for field in _fields_of(record)}
     known |= (
         _codes() | {"num_cpus", "num_gpus"} | {field.name for field in dataclasses.fields(ConvertOptions)}

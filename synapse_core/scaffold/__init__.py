@@ -5,7 +5,7 @@ What there are templates for is told in `actions.spec`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,14 +46,14 @@ def create_plugin(
     """Write a plugin that runs as it is into the folder `path`/`code`.
 
     path: the folder to make it in, by default `plugins` in the home. name, description: what people read, one
-    line each. actions: names of templates; all of the category where left out; of a custom plugin also names
-    of its own. taken: codes of plugins elsewhere, and where.
+    line each. actions: see `choose`; all templates of the category where left out. taken: codes of plugins
+    elsewhere, and where.
     Raises InvalidRequest for a code or name that cannot be, NotFound for a category or template that is not
     there, Conflict naming what stands in the way.
     """
     check_code(code)
     found = get_action_registry().category(category)
-    chosen = [choose(found.category, action, None) for action in dict.fromkeys(actions or ())]
+    chosen = [choose(found.category, action) for action in dict.fromkeys(actions or ())]
     if not chosen:
         chosen = [Chosen(spec.name, spec) for spec in found.actions]
     chosen.sort(key=lambda one: not one.spec.is_primary)  # stable: the primary one first, the others as named
@@ -71,10 +71,13 @@ def create_plugin(
     )
 
 
-def add_action(plugin_path: str | Path, action: str, *, template: str | None = None) -> CreatedPlugin:
+def add_action(
+    plugin_path: str | Path, action: str, *, check: Callable[[str, str], object] | None = None
+) -> CreatedPlugin:
     """Write one more action into a plugin, and its entry into config.yaml, whose other bytes stay.
 
-    template: what it is made from; the one of its own name where left out, `main` in a custom plugin.
+    action: see `choose`. check: called with the plugin's code and the action's name when all is written; what
+    it raises takes everything back.
     Raises InvalidConfig where the plugin cannot be used, Conflict where the action or a file of it is there,
     NotFound for a template that is not, InvalidRequest where config.yaml has no certain place for it.
     Whatever it raises, the plugin is as it was.
@@ -83,16 +86,15 @@ def add_action(plugin_path: str | Path, action: str, *, template: str | None = N
     root = file.parent
     with alone(root):
         config = load_config(file).config
-        if action in config.actions:
+        chosen = choose(config.category, action)
+        if chosen.name in config.actions:
             raise Conflict(
-                f"Plugin {config.code!r} has an action {action!r}: {config.actions[action].entrypoint}.",
-                hint="Choose another name, and give template to say what it is made from.",
+                f"Plugin {config.code!r} has an action {chosen.name!r} already. Nothing was written.",
+                hint=f"Choose another name: 'NAME={chosen.spec.name}' makes it from the same template.",
             )
-        chosen = choose(config.category, action, template)
-        written = put_action(file, chosen)
-    return CreatedPlugin(
-        root, (*written, CONFIG_NAME), config.code, (action,), _run_call(config.code, action)
-    )
+        written = put_action(file, chosen, lambda: check and check(config.code, chosen.name))
+    files = (*written, CONFIG_NAME)
+    return CreatedPlugin(root, files, config.code, (chosen.name,), _run_call(config.code, chosen.name))
 
 
 def _run_call(code: str, action: str) -> str:

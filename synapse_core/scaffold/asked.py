@@ -56,44 +56,48 @@ def one_line(what: str, text: str) -> str:
     return line
 
 
-def choose(category: PluginCategory, action: str, template: str | None) -> Chosen:
-    """Return an action with its template. Raises InvalidRequest for a bad name, NotFound for no template."""
+def choose(category: PluginCategory, action: str) -> Chosen:
+    """Return an action with its template.
+
+    action: the name of a template; NAME=TEMPLATE to give it another one; in a custom plugin any name, made
+    from the template `main`. Raises InvalidRequest for a bad name, NotFound for no template.
+    """
     registry = get_action_registry()
+    name, _, template = action.partition("=")
     supports = {support for spec in registry.list_all_actions() for support in spec.supports}
-    if not _ACTION.fullmatch(action) or keyword.iskeyword(action) or action in supports:
+    if not _ACTION.fullmatch(name) or keyword.iskeyword(name) or name in supports:
         raise InvalidRequest(
-            f"{action[:80]!r} cannot be an action's name: it becomes a module, so 1 to 63 lower case letters, "
+            f"{name[:80]!r} cannot be an action's name: it becomes a module, so 1 to 63 lower case letters, "
             f"digits and '_', no Python keyword and none of {', '.join(sorted(supports))}.",
             hint="Choose a verb that says what it does, such as 'count_words'.",
         )
-    spec = registry.find(template or action)
-    if spec is None and template is None and category is PluginCategory.CUSTOM:
+    spec = registry.find(template or name)
+    if spec is None and not template and category is PluginCategory.CUSTOM:
         spec = registry.get_primary_action(category)
     if spec is None:
         known = [one.name for one in registry.list_all_actions()]
         raise NotFound(
-            f"There is no template {template or action!r}; there are {', '.join(known)}."
-            f"{did_you_mean(template or action, known)}",
-            {"asked": template or action, "available": known},
-            hint="An action of any other name is made by adding it with template 'main'.",
+            f"There is no template {template or name!r}; there are {', '.join(known)}."
+            f"{did_you_mean(template or name, known)}",
+            {"asked": template or name, "available": known},
+            hint=f"'{name}=TEMPLATE' makes an action of this name from one of these; main fits any work.",
         )
-    return Chosen(action, spec)
+    return Chosen(name, spec)
 
 
 def check_free(parent: Path, code: str, taken: Mapping[str, Path]) -> None:
+    """Raise Conflict where the folder is there, or the code belongs to another plugin."""
     target = parent / code
     if os.path.lexists(target):
         raise Conflict(
             f"{target} is there already: {what_stands_at(target)}. Nothing was written.",
-            hint=f"Choose another code or path. To have another action in a plugin of yours: "
-            f"synapse-mcp add-action {code} ACTION.",
+            hint="Choose another code or path. add=true puts actions into a plugin that is there.",
         )
     elsewhere = {**_codes_in(parent), **taken}
     if code in elsewhere:
         raise Conflict(
             f"The code {code!r} belongs to the plugin in {elsewhere[code]}. Nothing was written.",
-            hint=f"Choose another code. To have another action in that plugin: synapse-mcp add-action {code} "
-            "ACTION.",
+            hint="Choose another code. add=true puts actions into a plugin that is there.",
         )
 
 
@@ -115,6 +119,7 @@ def what_stands_at(target: Path) -> str:
     try:
         config = load_config(target).config
     except InvalidConfig:
+        # Whatever it is, it is no plugin that can be used.
         names = sorted(entry.name for entry in target.iterdir())
         return (
             f"a folder with {', '.join(names[:5])}{' …' if names[5:] else ''}" if names else "an empty folder"

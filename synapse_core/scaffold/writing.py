@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -43,10 +43,10 @@ def put_plugin(parent: Path, code: str, files: Mapping[str, str]) -> Path:
     return target.resolve()
 
 
-def put_action(config: Path, action: Chosen) -> list[str]:
-    """Write an action's files, then its entry in `config`; return the names of the files.
+def put_action(config: Path, action: Chosen, check: Callable[[], object]) -> list[str]:
+    """Write an action's files, then its entry in `config`, then check it; return the names of the files.
 
-    Raises Conflict, InvalidRequest, InvalidConfig; what was begun is taken back.
+    Raises Conflict, InvalidRequest, InvalidConfig and what `check` raises; what was begun is taken back.
     """
     root, before = config.parent, config.read_bytes()
     after = with_action(before, action.name, entry_of(action))
@@ -59,6 +59,7 @@ def put_action(config: Path, action: Chosen) -> list[str]:
             written.append(root / name)
         _replace(config, after)
         load_config(config)
+        check()
     except BaseException as error:  # also where the process is told to end
         if config.read_bytes() != before:
             _replace(config, before)

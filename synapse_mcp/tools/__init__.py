@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from synapse_mcp.boundary import ToolSpec
-from synapse_mcp.tools import datasets, pipelines, plugins, runs, status
+from synapse_mcp.tools import authoring, datasets, pipelines, plugins, runs, status
 
 TOOLS: tuple[ToolSpec, ...] = (
     ToolSpec(status.get_status, "Server status", "core", reads_only=True),
@@ -18,4 +18,5 @@ TOOLS: tuple[ToolSpec, ...] = (
     ToolSpec(datasets.inspect_dataset, "Inspect a dataset", "data", reads_only=True),
     ToolSpec(datasets.convert_dataset, "Convert a dataset", "data", reads_only=False),
     ToolSpec(datasets.preview_dataset, "Preview a dataset", "data", reads_only=True),
+    ToolSpec(authoring.create_plugin, "Create a plugin", "author", reads_only=False),
 )
