@@ -20,6 +20,7 @@
     ├── InvalidRequest                   invalid_request      the call itself cannot be carried out as asked
     ├── Conflict                         conflict             the same key stands for something else
     ├── ArchiveError                     archive_error        it cannot be packed, or must not be unpacked
+    │   └── SecretInPlugin               secret_in_plugin     files with keys in them are not published
     ├── DatasetError                     dataset_error
     │   ├── UnrecognisedDataset          unrecognised_dataset what stands there fits no format
     │   ├── AmbiguousDataset             ambiguous_dataset    it fits several, or can be read in several ways
@@ -57,6 +58,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 
@@ -321,6 +323,21 @@ class ArchiveError(SynapseError):
     """A folder that cannot be packed, or an archive that is damaged, too large or made to do harm."""
 
     code = "archive_error"
+
+
+class SecretInPlugin(ArchiveError):
+    """A plugin's folder has files that hold keys, or look as if they did; nothing was packed."""
+
+    code = "secret_in_plugin"
+
+    def __init__(self, root: Path, names: Sequence[str]) -> None:
+        super().__init__(
+            f"{root} cannot be published: keys are, or seem to be, in {', '.join(names[:10])}"
+            f"{' and more' if len(names) > 10 else ''}.",
+            {"files": list(names)},
+            hint="Remove them, or name them in .synapseignore; give keys to runs by `env` in config.yaml, "
+            "which passes a variable on from whoever starts the run.",
+        )
 
 
 class DatasetError(SynapseError):

@@ -29,7 +29,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
     1: ("errors", "enums", "yaml_lines", "processes"),
     2: ("types", "events", "schemas", "archives", "run_folder", "run_ending"),
     3: ("database",),
-    4: ("storage", "datasets", "storage"),
+    4: ("datasets", "storage"),
     5: ("backend",),
     6: ("environment", "profile", "backend_choice", "stop", "loggers", "context"),
     7: ("steps",),
@@ -63,7 +63,10 @@ FENCES: dict[str, tuple[str, ...]] = {
     "packaging": ("synapse_core.executors.ray.requirements",),
     "sqlalchemy": ("synapse_core.database", "synapse_core.runs.store", "synapse_core.backend"),
     "pathspec": ("synapse_core.publishing",),
-    "httpx": ("synapse_core.storage.http", "synapse_core.backend",),
+    "httpx": (
+        "synapse_core.storage.http",
+        "synapse_core.backend",
+    ),
     "fastapi": ("synapse_core.backend.service",),
     "starlette": ("synapse_core.backend.service",),
     "uvicorn": ("synapse_core.backend.service",),
@@ -665,7 +668,10 @@ _CONSTANT_CALLS = {
     "msgspec.json.Encoder",
 }
 # Tables that every module of a kind has: their name -> what they are.
-_USUAL_TABLES = re.compile(r"synapse_core\.(datasets\.formats\.\w+\.FORMATS|backend\.(tables|kinds)\.\w+)")
+_USUAL_TABLES = re.compile(
+    r"synapse_core\.(datasets\.formats\.\w+\.FORMATS|backend\.(tables|kinds)\.\w+"
+    r"|storage\.\w+\.PROVIDER)"
+)
 
 
 def _is_constant(value: ast.expr) -> bool:

@@ -1,0 +1,180 @@
+"""Files in a folder of this machine.
+
+Links are followed as long as they stay inside the folder. A file is written beside its place and renamed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO
+
+from synapse_core.errors import InvalidStorageName, StorageError
+from synapse_core.storage.configuration import Setting, text
+from synapse_core.storage.files import Capabilities, Entry, Provider, kind_of_os_error, walk_entries
+from synapse_core.storage.names import PART_PREFIX, check_folder, is_part, shown
+
+# A pipe would keep whoever opens it waiting.
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+_COPIED_AT_ONCE = 1 << 20
+
+
+class LocalFiles:
+    """Files below a folder, which is made when the first one is stored."""
+
+    quotes = True
+    failures: tuple[type[Exception], ...] = ()
+
+    def __init__(self, location: str) -> None:
+        self._root = os.path.realpath(Path(location).expanduser())
+        self._prefix = self._root.rstrip("/") + "/"
+        self.base_url = Path(self._root).as_uri().rstrip("/") + "/"
+
+    def kind_of(self, error: Exception) -> type[StorageError]:
+        return kind_of_os_error(error)
+
+    def info(self, name: str) -> Entry | None:
+        try:
+            found = Path(self.real_path(name)).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return Entry(name, None if stat.S_ISDIR(found.st_mode) else found.st_size)
+
+    def put(self, name: str, source: BinaryIO, size_bytes: int) -> None:
+        place = self._place(name)
+        part = place.with_name(f"{PART_PREFIX}{secrets.token_hex(8)}")
+        is_stored = False
+        try:
+            with _created(part) as target:
+                left = size_bytes
+                while left and (data := source.read(min(left, _COPIED_AT_ONCE))):
+                    left -= len(data)
+                    target.write(data)
+            if left:
+                raise OSError(f"{left:,} bytes are missing at the end of the source")
+            part.replace(place)
+            is_stored = True
+        finally:
+            if not is_stored:
+                part.unlink(missing_ok=True)
+
+    def draft_path(self, name: str) -> tuple[str, int]:
+        folder = self._place(name).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        return f"{folder}/{PART_PREFIX}{secrets.token_hex(8)}", 0o666
+
+    def adopt(self, draft: Path, name: str) -> None:
+        draft.replace(self._place(name))
+
+    def read(self, name: str) -> bytes:
+        with self.open(name) as found:
+            return found.read()
+
+    def fetch(self, name: str, local: Path) -> None:
+        with self.open(name) as found, local.open("xb") as target:
+            shutil.copyfileobj(found, target, _COPIED_AT_ONCE)
+
+    def open(self, name: str) -> BinaryIO:
+        descriptor = os.open(self.real_path(name), _READ | os.O_NOFOLLOW)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise IsADirectoryError(f"{shown(name)} is no file")
+        return open(descriptor, "rb")
+
+    def remove(self, name: str) -> None:
+        self._place(name).unlink()
+
+    def remove_tree(self, name: str) -> None:
+        place = self._place(name)
+        try:
+            # A link is removed, not what it leads to.
+            if stat.S_ISDIR(place.lstat().st_mode):
+                shutil.rmtree(place)
+            else:
+                place.unlink()
+        except (FileNotFoundError, NotADirectoryError):
+            return
+
+    def entries(self, folder: str) -> list[Entry]:
+        prefix = f"{folder}/" if folder else ""
+        found = []
+        try:
+            with os.scandir(self.real_path(folder)) as entries:
+                for entry in entries:
+                    size_bytes = self._size_of(entry)
+                    if size_bytes is not None:
+                        found.append(Entry(prefix + entry.name, size_bytes))
+                    elif entry.is_dir(follow_symlinks=False):
+                        found.append(Entry(prefix + entry.name, None))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return found
+
+    def walk(self, folder: str) -> Iterator[Entry]:
+        return walk_entries(self, folder)
+
+    def make_folder(self, folder: str) -> None:
+        Path(self.real_path(folder)).mkdir(parents=True, exist_ok=True)
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def real_path(self, name: str) -> str:
+        """Return the path of a name, links followed. Raises InvalidStorageName where they lead out."""
+        real = os.path.realpath(self._prefix + name)
+        if real != self._root and not real.startswith(self._prefix):
+            raise InvalidStorageName(shown(name), "a link leads out of the storage")
+        return real
+
+    def name_of_path(self, path: PurePath) -> str:
+        """Return the name of a path inside. Raises InvalidStorageName for any other."""
+        real = os.path.realpath(path)
+        if real == self._root:
+            return ""
+        if not real.startswith(self._prefix):
+            raise InvalidStorageName(shown(str(path)), "it does not lie in the storage")
+        return check_folder(real[len(self._prefix) :])
+
+    def _place(self, name: str) -> Path:
+        """Return the path of a name whose folder is real; a link in its place is not followed."""
+        folder, _, last = name.rpartition("/")
+        return Path(self.real_path(folder), last)
+
+    def _size_of(self, entry: os.DirEntry[str]) -> int | None:
+        """Return the size of a file that is for readers, None for anything else."""
+        if is_part(entry.name):
+            return None
+        if entry.is_symlink() and not os.path.realpath(entry.path).startswith(self._prefix):
+            return None
+        try:
+            found = entry.stat()
+        except FileNotFoundError:  # a link to nothing, or gone meanwhile
+            return None
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def _created(part: Path) -> BinaryIO:
+    """Open a new file for writing, in a folder that is made where it is not there yet."""
+    try:
+        return part.open("xb")
+    except FileNotFoundError:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        return part.open("xb")
+
+
+def _connect(configuration: dict[str, Any]) -> LocalFiles:
+    return LocalFiles(configuration["location"])
+
+
+PROVIDER = Provider(
+    name="local",
+    settings=(Setting("location", "the path of a folder", text, is_required=True),),
+    capabilities=Capabilities(
+        lists=True, deletes=True, opens=True, renames=True, makes_folders=True, is_local=True
+    ),
+    connect=_connect,
+)
