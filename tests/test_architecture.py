@@ -145,6 +145,8 @@ BROAD_HANDLERS = {
 NAMED_OBJECTS = {
     "synapse_core._HOMES": "table: public name -> module",
     "synapse_core.actions._HOMES": "table: public name -> module",
+    "synapse_core.actions.dataset_download._CATEGORY": "table: name of a split -> category",
+    "synapse_core.actions.dataset_download._FOLDER": "table: category -> folder",
     "synapse_core.base_action._integrations": "table: framework -> integration",
     "synapse_core.config._WANTED": "table: words for pydantic's findings",
     "synapse_core.datasets._HOMES": "table: public name -> module",

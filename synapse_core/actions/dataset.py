@@ -10,14 +10,17 @@ from typing import Any, ClassVar, TypeVar
 import pydantic
 from pydantic import BaseModel, Field
 
-from synapse_core.base_action import BaseAction
+from synapse_core.actions.dataset_download import download_dataset
+from synapse_core.actions.pace import Pace
+from synapse_core.actions.turns import turn_at
+from synapse_core.actions.workflow import WorkflowAction
 from synapse_core.datasets.card import CARD_NAME
 from synapse_core.datasets.conversion import convert
 from synapse_core.datasets.formats import find_format
 from synapse_core.datasets.options import make_options
 from synapse_core.datasets.source import open_source, walk
 from synapse_core.enums import PluginCategory
-from synapse_core.errors import ExecutionError, InvalidRequest, Unavailable
+from synapse_core.errors import InvalidRequest
 from synapse_core.types import Dataset
 
 
@@ -40,7 +43,8 @@ class DatasetParams(BaseModel):
 
     dataset, splits: for a download; splits is name -> filters. path, source_format, target_format,
     dm_version, options: for a conversion; dm_version chooses where a format is just `dm`, options are those
-    of ConvertOptions, `task` or `splits` for example. is_categorized: the dataset has splits.
+    of ConvertOptions, `task` or `splits` for example. A conversion without a path downloads `dataset` first.
+    is_categorized: the dataset has splits.
     """
 
     operation: DatasetOperation = DatasetOperation.DOWNLOAD
@@ -50,15 +54,18 @@ class DatasetParams(BaseModel):
     splits: dict[str, Any] | None = Field(default=None, description="Split name -> filters of what it gets")
     path: str | None = Field(default=None, description="The dataset to convert: a folder, a file or a URL")
     source_format: str = Field(default="dm_v2", description="Its format; 'auto' has it detected")
-    target_format: str = Field(default="yolo", description="The format to convert to")
+    target_format: str | None = Field(default="yolo", description="The format to convert to")
     dm_version: str = Field(default="v2", pattern="^v[12]$", description="What 'dm' stands for")
-    output_dir: str | None = Field(default=None, description="Where to write; <path>_<format> if left out")
+    output_dir: str | None = Field(default=None, description="Where to write; the cache, or <path>_<format>")
     is_categorized: bool = Field(default=False, description="The dataset has train, valid and test")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the conversion")
 
 
 class DatasetResult(BaseModel):
-    """Where the dataset is. count: its items. losses: why annotations changed, code -> how often."""
+    """Where the dataset is. count: its items. losses: why annotations changed, code -> how often.
+
+    It can stand for its `data_path` wherever a path is taken, and be read like a mapping.
+    """
 
     path: Path
     format: str
@@ -73,11 +80,22 @@ class DatasetResult(BaseModel):
         """What a training wants: the file that describes the dataset, or its folder."""
         return self.config_path or self.path
 
+    def __fspath__(self) -> str:
+        return str(self.data_path)
+
+    def __str__(self) -> str:
+        return str(self.data_path)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in type(self).model_fields:
+            raise KeyError(name)
+        return getattr(self, name)
+
 
 P = TypeVar("P", bound=DatasetParams)
 
 
-class DatasetAction(BaseAction[P]):
+class DatasetAction(WorkflowAction[P]):
     """Downloads or converts a dataset, as `operation` says."""
 
     category: ClassVar[PluginCategory | str | None] = PluginCategory.NEURAL_NET
@@ -92,51 +110,84 @@ class DatasetAction(BaseAction[P]):
         return self.download()
 
     def download(self) -> DatasetResult:
-        """Fetch a dataset from the backend. Raises Unavailable where none is configured."""
-        if self.params.dataset is None:
-            raise InvalidRequest("dataset is missing: the id of what to download.")
-        if self.ctx.client is None:
-            raise Unavailable(
-                f"Dataset {self.params.dataset} cannot be downloaded: no backend is configured.",
-                hint="Convert a dataset that is on disk: operation='convert' with path.",
-            )
-        raise ExecutionError(
-            f"Dataset {self.params.dataset} cannot be downloaded: this version of Synapse knows no calls of "
-            f"a {type(self.ctx.client).__name__}.",
-            hint="Fetch the files by other means, and use operation='convert' with path.",
-        )
+        """Fetch a ground truth version from the backend as a DM dataset, unless it is there already.
+
+        Raises NoBackend, and what `download_dataset` does; InvalidRequest where dataset is missing.
+        """
+        output = self.params.output_dir
+        return self._download(None if output is None else Path(output).expanduser().absolute())
 
     def convert(self) -> DatasetResult:
-        """Convert the dataset at `path`, unless that was done already with the same choices.
+        """Convert the dataset at `path`, or a downloaded one, unless that was done already.
 
-        Raises what `convert` of synapse_core.datasets does; InvalidRequest where path is missing.
+        Raises what `convert` of synapse_core.datasets does; InvalidRequest where it is not said what or how.
         """
         params = self.params
-        if params.path is None:
-            raise InvalidRequest("path is missing: the dataset to convert.")
-        source_format = _named(params.source_format, params.dm_version)
+        if params.target_format is None:
+            raise InvalidRequest("target_format is missing: the format to convert to.")
         target = find_format(_named(params.target_format, params.dm_version), verb="write").name
-        output = Path(params.output_dir or f"{params.path.rstrip('/')}_{target}").expanduser().absolute()
-        request = _request(params, source_format, target)
-        result = _made_before(output, request, params.path)
-        if result is None:
-            result = self._convert(source_format, target, output)
-            _remember(output, request, result)
+        if params.path is not None:
+            path, is_categorized = params.path, params.is_categorized
+            source_format = _named(params.source_format, params.dm_version)
+        elif params.dataset is not None:
+            downloaded = self._download(None)
+            path, is_categorized, source_format = str(downloaded.path), downloaded.is_categorized, "dm_v2"
         else:
-            self.log_message(f"{output} was converted before; it is used as it is.")
-            self.set_progress(1, 1, self.progress.DATASET_CONVERSION)
+            raise InvalidRequest("path is missing: the dataset to convert; or dataset, to download it.")
+        output = Path(params.output_dir or f"{path.rstrip('/')}_{target}").expanduser().absolute()
+        request = _request(path, source_format, target, params.options)
+        with turn_at(output, self.ctx.raise_if_stopped):
+            result = _made_before(output, request, path)
+            if result is None:
+                result = self._convert(path, source_format, target, output, is_categorized)
+                _remember(output, request, result)
+                return result
+        self.log_message(f"{output} was converted before; it is used as it is.")
+        self.set_progress(1, 1, self.progress.DATASET_CONVERSION)
         return result
 
-    def _convert(self, source_format: str, target: str, output: Path) -> DatasetResult:
+    def _download(self, output: Path | None) -> DatasetResult:
         params = self.params
-        assert params.path is not None
+        if params.dataset is None:
+            raise InvalidRequest("dataset is missing: the id of what to download.")
+        pace = Pace()
+        told = 0
+
+        def tell(share: float) -> None:
+            nonlocal told
+            self.ctx.raise_if_stopped()
+            told += 1
+            if share >= 1 or pace.is_due(told, told + 1):
+                self.set_progress(round(share * 100, 2), 100, self.progress.DATASET_DOWNLOAD)
+
+        done = download_dataset(
+            self.client,
+            params.dataset,
+            splits=params.splits,
+            is_categorized=params.is_categorized,
+            output=output,
+            on_progress=tell,
+        )
+        if not done.is_new:
+            self.log_message(f"{done.path} was downloaded before; it is used as it is.")
+        if done.without_split:
+            self.log_message(f"{done.without_split:,} items are in no split and were left out.", "warning")
+        if done.without_file:
+            self.log_message(f"{done.without_file:,} items have annotations and no file.", "warning")
+        return DatasetResult(
+            path=done.path, format="dm_v2", is_categorized=done.is_categorized, count=done.count
+        )
+
+    def _convert(
+        self, path: str, source_format: str, target: str, output: Path, is_categorized: bool
+    ) -> DatasetResult:
         done = convert(
-            params.path,
+            path,
             target,
             output,
             source_format=source_format,
             on_progress=self._tell,
-            **params.options,
+            **self.params.options,
         )
         reasons = done.losses.reasons
         if reasons:
@@ -146,10 +197,10 @@ class DatasetAction(BaseAction[P]):
         return DatasetResult(
             path=output,
             format=target,
-            is_categorized=params.is_categorized,
+            is_categorized=is_categorized,
             config_path=config,
             count=done.losses.items,
-            source_path=Path(params.path),
+            source_path=Path(path),
             losses=reasons,
         )
 
@@ -166,13 +217,11 @@ def _named(name: str, version: str) -> str:
     return f"dm_{version}" if name == "dm" else name
 
 
-def _request(params: DatasetParams, source_format: str, target: str) -> dict[str, Any]:
+def _request(path: str, source_format: str, target: str, options: dict[str, Any]) -> dict[str, Any]:
     """Return what the same output follows from."""
-    options = make_options(**params.options)
-    assert params.path is not None
-    chosen = {name: value for name, value in vars(options).items() if name != "workers"}
+    chosen = {name: value for name, value in vars(make_options(**options)).items() if name != "workers"}
     return {
-        "path": str(Path(params.path).absolute()) if "://" not in params.path else params.path,
+        "path": str(Path(path).absolute()) if "://" not in path else path,
         "source_format": source_format,
         "target_format": target,
         "options": json.loads(json.dumps(chosen)),

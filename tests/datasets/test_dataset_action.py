@@ -1,4 +1,4 @@
-"""DatasetAction: converts as a run does, once, and says plainly what it cannot download."""
+"""DatasetAction: converts as a run does, once. Downloads are in tests/actions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dm_worlds import box, make_dm, two
 
 from synapse_core.actions import DatasetAction, DatasetOperation, DatasetParams, DatasetResult
 from synapse_core.context import RuntimeContext
-from synapse_core.errors import Conflict, ExecutionError, InvalidRequest, RunStopped, Unavailable
+from synapse_core.errors import Conflict, InvalidRequest, NoBackend, RunStopped
 from synapse_core.executors import LocalExecutor
 
 
@@ -120,20 +120,18 @@ def test_a_stop_leaves_nothing_behind(source: Path):
     assert [path.name for path in source.parent.iterdir() if path.name != "home"] == ["set"]
 
 
-def test_a_download_without_a_backend_is_refused():
-    with pytest.raises(Unavailable, match="no backend is configured"):
-        run(dataset=3)
+def test_a_download_needs_a_backend_and_a_dataset():
+    from synapse_core.loggers import NoOpLogger
+
+    with pytest.raises(NoBackend, match="DatasetAction needs a backend"):
+        DatasetAction(DatasetParams(dataset=3), RuntimeContext(NoOpLogger())).run()
     with pytest.raises(InvalidRequest, match="dataset is missing"):
         run()
 
 
-def test_a_download_from_an_unknown_client_is_refused():
-    from synapse_core.loggers import NoOpLogger
-
-    action = DatasetAction(DatasetParams(dataset=3), RuntimeContext(NoOpLogger(), client=object()))
-
-    with pytest.raises(ExecutionError, match="knows no calls"):
-        action.run()
+def test_a_conversion_needs_a_format():
+    with pytest.raises(InvalidRequest, match="target_format is missing"):
+        run(operation="convert", path="x", target_format=None)
 
 
 def test_a_conversion_needs_a_path():
