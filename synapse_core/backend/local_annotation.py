@@ -282,4 +282,4 @@ def _counts(connection: sa.Connection, version_id: int, splits: Sequence[str]) -
         .where(columns.ground_truth_version == version_id)
         .group_by(columns.category)
     )
-    return dict.fromkeys(splits, 0) | {category: number for category, number in connection.execute(query)}
+    return dict.fromkeys(splits, 0) | {row[0]: row[1] for row in connection.execute(query)}
