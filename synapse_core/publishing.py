@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pathspec
 
 from synapse_core.archives import Archive, pack_folder
 from synapse_core.backend import Backend, PluginRelease
@@ -49,6 +48,8 @@ def pack_plugin(root: Path, target: Path) -> Archive:
     Raises SecretInPlugin that names every file with a key in it; ArchiveError for a folder that is too large
     or has links out of it; InvalidConfig for a config.yaml that cannot be used.
     """
+    import pathspec  # only who publishes needs it
+
     load_config(root)
     ignored = pathspec.PathSpec.from_lines("gitignore", [*_LEFT_OUT, *_ignore_lines(root)])
     secret = pathspec.PathSpec.from_lines("gitignore", _SECRET_NAMES)

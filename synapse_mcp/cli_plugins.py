@@ -1,4 +1,4 @@
-"""`synapse-mcp create`, `add-action` and `validate`: plugins written and checked from the command line."""
+"""`synapse-mcp create`, `add-action`, `validate` and `publish`: plugins written, checked and published."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from synapse_core.registry import Registry
 from synapse_core.scaffold import CreatedPlugin
 from synapse_mcp.settings import Settings
 from synapse_mcp.tools.authoring import place_for_plugins
+from synapse_mcp.tools.publishing import release_of
 
 app = typer.Typer()
 console = Console(highlight=False, soft_wrap=True)
@@ -81,6 +82,30 @@ def validate(path: Annotated[Path, typer.Argument(metavar="PATH", help="A plugin
         console.print(f"{issue.severity}: {place}{issue.message}", markup=False)
     console.print(f"{code}: {len(description.actions)} actions load, {len(issues)} problems")
     raise typer.Exit(1 if any(issue.severity == "error" for issue in issues) else 0)
+
+
+@app.command()
+def publish(
+    plugin: Annotated[str, typer.Argument(metavar="PLUGIN", help="Its code, or its folder.")],
+    version: Annotated[
+        str | None, typer.Option(metavar="X.Y.Z", help="Only if config.yaml says this one.")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", metavar="NAME", help="Whose backend; see the README.")
+    ] = None,
+) -> None:
+    """Publish a plugin into the backend as code@version, without ignored files; keys are refused."""
+    with _told():
+        folder = Path(plugin).expanduser()
+        settings = Settings.make([plugin] if folder.is_dir() else (), profile=profile)
+        home = settings.open_home(adopts=False)
+        try:
+            code = load_config(folder).config.code if folder.is_dir() else plugin
+            release = release_of(home, code, version)
+        finally:
+            home.close()
+    console.print(f"{release.release}: {release.size_bytes} bytes, {release.checksum}", markup=False)
+    console.print(f"synapse-mcp run {release.release} {' '.join(release.actions[:1])}", markup=False)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ Every answer's `next` names the sensible next call. If something looks broken, g
 
 
 def build_server(settings: Settings) -> SynapseServer:
-    """Return a server with every tool of the table; nothing is opened before its first use."""
+    """Return a server with the tools of the chosen sets; nothing is opened before its first use."""
     # Before the SDK sets up logging of its own: one plain line a record, on stderr.
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -52,7 +52,8 @@ def build_server(settings: Settings) -> SynapseServer:
         lifespan=lifespan,
     )
     for spec in TOOLS:
-        server.register(spec)
+        if spec.toolset in settings.toolsets:
+            server.register(spec)
     register_prompts(server)
     register_resources(server)
     return server

@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING
 
 from synapse_core import __version__
 from synapse_core.environment import default_home
-from synapse_core.errors import SynapseError
+from synapse_core.errors import InvalidRequest, SynapseError, did_you_mean
 from synapse_core.profile import Profile, find_profile
 
 if TYPE_CHECKING:
     from synapse_core.home import Home
+
+TOOLSETS = ("core", "data", "author", "publish")
+# What leaves this machine is shown only to who asked for it.
+DEFAULT_TOOLSETS = frozenset(TOOLSETS) - {"publish"}
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Settings:
     """home: where runs are recorded. plugin_paths: searched in order. ray_address: None is our own.
 
     profile: the user's settings that were chosen. allowed_paths: folders in which datasets are read and
-    written; anywhere where there are none.
+    written; anywhere where there are none. toolsets: which tools are shown.
     """
 
     home: Path
@@ -31,6 +35,7 @@ class Settings:
     ray_address: str | None = None
     profile: Profile = field(default_factory=Profile)
     allowed_paths: tuple[Path, ...] = ()
+    toolsets: frozenset[str] = DEFAULT_TOOLSETS
 
     @classmethod
     def make(
@@ -39,6 +44,7 @@ class Settings:
         ray_address: str | None = None,
         profile: str | None = None,
         allow_paths: Sequence[str] = (),
+        toolsets: str | None = None,
     ) -> Settings:
         """Return the settings for these arguments, the profile and the present environment.
 
@@ -63,6 +69,7 @@ class Settings:
             or os.environ.get("RAY_ADDRESS"),
             profile=chosen,
             allowed_paths=tuple(Path(name).expanduser().resolve() for name in allow_paths),
+            toolsets=_toolsets(toolsets or os.environ.get("SYNAPSE_TOOLSETS")),
         )
 
     def open_home(self, *, adopts: bool = True) -> Home:
@@ -78,6 +85,19 @@ class Settings:
             profile=self.profile,
             adopts=adopts,
         )
+
+
+def _toolsets(named: str | None) -> frozenset[str]:
+    """Return the sets of a text such as 'core,data', the default ones where there is none."""
+    if not named:
+        return DEFAULT_TOOLSETS
+    chosen = {name.strip() for name in named.split(",") if name.strip()}
+    if unknown := sorted(chosen - {*TOOLSETS, "all"}):
+        raise InvalidRequest(
+            f"There is no toolset {unknown[0]!r}.{did_you_mean(unknown[0], TOOLSETS)}",
+            hint=f"Name any of {', '.join(TOOLSETS)}, or all, separated by commas.",
+        )
+    return frozenset(TOOLSETS if "all" in chosen else chosen)
 
 
 def example_plugins() -> Path:
@@ -108,8 +128,15 @@ def parse_arguments(arguments: Sequence[str]) -> Settings:
         metavar="DIR",
         help="read and write datasets in this folder only; may be repeated",
     )
+    parser.add_argument(
+        "--toolsets",
+        metavar="NAMES",
+        help=f"which tools are shown: any of {','.join(TOOLSETS)} or all; all but publish by default",
+    )
     given = parser.parse_args(arguments)
     try:
-        return Settings.make(given.plugins, given.ray_address, given.profile, given.allow_path)
+        return Settings.make(
+            given.plugins, given.ray_address, given.profile, given.allow_path, given.toolsets
+        )
     except SynapseError as error:
         parser.error(f"{error.message} {error.hint or ''}")

@@ -382,7 +382,7 @@ def test_what_a_run_inherits_is_told_completely():
 
 def _tools() -> dict[str, dict[str, Any]]:
     """Return the input schema of every tool, as clients get it."""
-    listed = anyio.run(build_server(Settings.make()).list_tools)
+    listed = anyio.run(build_server(Settings.make(toolsets="all")).list_tools)
     return {tool.name: tool.input_schema for tool in listed}
 
 

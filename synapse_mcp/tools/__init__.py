@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from synapse_mcp.boundary import ToolSpec
-from synapse_mcp.tools import authoring, datasets, pipelines, plugins, runs, status
+from synapse_mcp.tools import authoring, datasets, pipelines, plugins, publishing, runs, status
 
 TOOLS: tuple[ToolSpec, ...] = (
     ToolSpec(status.get_status, "Server status", "core", reads_only=True),
@@ -19,4 +19,12 @@ TOOLS: tuple[ToolSpec, ...] = (
     ToolSpec(datasets.convert_dataset, "Convert a dataset", "data", reads_only=False),
     ToolSpec(datasets.preview_dataset, "Preview a dataset", "data", reads_only=True),
     ToolSpec(authoring.create_plugin, "Create a plugin", "author", reads_only=False),
+    ToolSpec(
+        publishing.publish_plugin,
+        "Publish a plugin",
+        "publish",
+        reads_only=False,
+        is_idempotent=True,
+        is_open_world=True,
+    ),
 )
