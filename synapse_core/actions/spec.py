@@ -34,9 +34,9 @@ class ActionType(StrEnum):
 class ActionSpec:
     """One action template.
 
-    template_file: its name without endings. supports: further templates that it imports. check: what holds of
-    its `result` when it is run without parameters, as a Python expression. is_primary: the one action of its
-    category that a reader should look at first.
+    template_file: its name without endings. is_primary: the one action of its category to look at first.
+    supports: further templates that it imports. check: what holds of its `result` where it is run without
+    parameters, as a Python expression. refuses: parameters that do not fit it.
     """
 
     name: str
@@ -48,6 +48,7 @@ class ActionSpec:
     is_primary: bool = False
     supports: tuple[str, ...] = ()
     check: str = "result"
+    refuses: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def template_path(self) -> str:
@@ -161,7 +162,8 @@ def _read(category: PluginCategory, file: Path) -> CategoryTemplates:
             description=entry["description"],
             is_primary=name == table["primary"],
             supports=tuple(entry.get("supports", ())),
-            check=entry.get("check", "result"),
+            check=entry["check"],
+            refuses=entry["refuses"],
         )
         for name, entry in table["actions"].items()
     ]

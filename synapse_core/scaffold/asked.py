@@ -18,6 +18,9 @@ from synapse_core.errors import Conflict, InvalidConfig, InvalidRequest, NotFoun
 RESERVED_CODES = ("synapse", "plugin", "plugins", "test", "tests", "con", "prn", "aux", "nul")
 _ACTION = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _MOST_NAME_CHARS = 100
+_TO_ADD = (
+    "An action is put into a plugin that is there by add=true, or by the command `synapse-mcp add-action`."
+)
 
 
 @dataclass(frozen=True)
@@ -91,13 +94,13 @@ def check_free(parent: Path, code: str, taken: Mapping[str, Path]) -> None:
     if os.path.lexists(target):
         raise Conflict(
             f"{target} is there already: {what_stands_at(target)}. Nothing was written.",
-            hint="Choose another code or path. add=true puts actions into a plugin that is there.",
+            hint=f"Choose another code or path. {_TO_ADD}",
         )
     elsewhere = {**_codes_in(parent), **taken}
     if code in elsewhere:
         raise Conflict(
             f"The code {code!r} belongs to the plugin in {elsewhere[code]}. Nothing was written.",
-            hint="Choose another code. add=true puts actions into a plugin that is there.",
+            hint=f"Choose another code. {_TO_ADD}",
         )
 
 

@@ -14,7 +14,7 @@ from synapse_core.yaml_lines import YamlDocument, read_yaml
 
 # The line breaks of YAML.
 _LINE = re.compile("[^\n\r\x85\u2028\u2029]*(?:\r\n|[\n\r\x85\u2028\u2029])|[^\n\r\x85\u2028\u2029]+")
-_EMPTY = re.compile(r"""(["']?actions["']?\s*:)\s*(?:\{\s*\}|null|~)?\s*?((?:\s#.*)?[\n\r]*)""")
+_EMPTY = re.compile(r"""(["']?actions["']?[ \t]*:)(?:[ \t]+(?:\{[ \t]*\}|null|~))?([ \t]*(?:#.*)?[\r\n]*)""")
 _END = re.compile(r"\.\.\.|---")
 
 

@@ -70,7 +70,8 @@ def action_files(action: Chosen) -> dict[str, str]:
     """Return an action's module, the modules that it imports, and its test."""
     registry, spec = get_action_registry(), action.spec
     module = re.sub(rf"\b{spec.class_name}\b", action.class_name, registry.text(spec.template_path))
-    test = _base("test_action.py").substitute(action=action.name, check=spec.check)
+    refuses = json.dumps(spec.refuses)  # texts, numbers and lists: the same in Python
+    test = _base("test_action.py").substitute(action=action.name, check=spec.check, refuses=refuses)
     return {
         f"plugin/{action.name}.py": module,
         f"tests/test_{action.name}.py": test,

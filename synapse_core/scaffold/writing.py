@@ -55,7 +55,7 @@ def put_action(config: Path, action: Chosen, check: Callable[[], object]) -> lis
     written: list[Path] = []
     try:
         for name, content in missing.items():
-            _write_new(root / name, content)
+            _add(root / name, content)
             written.append(root / name)
         _replace(config, after)
         load_config(config)
@@ -76,13 +76,18 @@ def put_action(config: Path, action: Chosen, check: Callable[[], object]) -> lis
 
 def _write_new(path: Path, content: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("x", encoding="utf-8", newline="") as file:
-        try:
-            file.write(content)
-            file.flush()
-        except OSError:
-            path.unlink()
-            raise
+    path.write_text(content, encoding="utf-8", newline="")
+
+
+def _add(path: Path, content: str) -> None:
+    """Make a file appear with all of its content. Raises FileExistsError where there is one."""
+    finished = path.with_name(f".{path.name}.new")
+    _write_new(finished, content)
+    try:
+        # Unlike a rename, a link never takes the place of a file.
+        path.hardlink_to(finished)
+    finally:
+        finished.unlink()
 
 
 def _forget_unfinished(parent: Path) -> None:
@@ -94,7 +99,7 @@ def _forget_unfinished(parent: Path) -> None:
 
 def _replace(file: Path, content: bytes) -> None:
     """Give a file another content, the old one or the new one at any moment."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    temporary = file.with_name(f".{file.name}.new")
     temporary.write_bytes(content)
     shutil.copymode(file, temporary)
     temporary.replace(file)
