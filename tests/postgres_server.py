@@ -41,7 +41,7 @@ class PostgresServer:
         )
         try:
             with engine.connect() as connection:
-                connection.execute(sa.text(f"CREATE DATABASE {name} STRATEGY file_copy"))
+                connection.execute(sa.text(f"CREATE DATABASE {name}"))
         finally:
             engine.dispose()
         return self.url(name)
