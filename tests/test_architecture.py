@@ -85,6 +85,7 @@ FENCES: dict[str, tuple[str, ...]] = {
         "synapse_core.datasets.png_mask",
         "synapse_core.datasets.rle",
     ),
+    "openpyxl": ("synapse_core.actions.upload.metadata",),
     "PIL": (
         "synapse_core.datasets.drawing",
         "synapse_core.datasets.image_size",
@@ -129,6 +130,7 @@ BROAD_HANDLERS = {
     "synapse_core.steps.orchestrator:Orchestrator._run_all": "rolls back, then raises it again",
     "synapse_core.steps.orchestrator:Orchestrator._run_step": "a step is foreign code",
     "synapse_core.steps.orchestrator:Orchestrator._roll_back": "one rollback must not keep the others back",
+    "synapse_core.actions.train.action:BaseTrainAction.run": "deletes what was made, then raises it again",
     "synapse_core.base_action:BaseAction.check_result": "a result model's validators are foreign code",
     "synapse_core.discovery:load_action": "importing a plugin is running foreign code",
     "synapse_core.describe:answer": "a parameter model's validators are foreign code",
