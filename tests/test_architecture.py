@@ -135,6 +135,9 @@ BROAD_HANDLERS = {
     "synapse_core.discovery:load_action": "importing a plugin is running foreign code",
     "synapse_core.describe:answer": "a parameter model's validators are foreign code",
     "synapse_core.describe:_schema": "a parameter model's schema hooks are foreign code",
+    "synapse_core.actions.export.items:convert_item": "a plugin's hooks: one item fails, not the export",
+    "synapse_core.actions.export.saving:Saving._named": "a plugin's hook: the item gets another name",
+    "synapse_core.actions.export.saving:Saving._save": "a plugin's hooks: one item fails, not the export",
     "synapse_core.executors.ray.head:LocalHead._launch": "ends what was begun, then raises it again",
     "synapse_core.scaffold.writing:put_action": "takes back what was begun, then raises it again",
     "synapse_core.datasets.parts:results_of": "raised again in the process that asked for the part",
@@ -149,6 +152,7 @@ NAMED_OBJECTS = {
     "synapse_core.actions._HOMES": "table: public name -> module",
     "synapse_core.actions.dataset_download._CATEGORY": "table: name of a split -> category",
     "synapse_core.actions.dataset_download._FOLDER": "table: category -> folder",
+    "synapse_core.actions.export.targets._HANDLERS": "table: what can be exported -> how it is read",
     "synapse_core.base_action._integrations": "table: framework -> integration",
     "synapse_core.config._WANTED": "table: words for pydantic's findings",
     "synapse_core.datasets._HOMES": "table: public name -> module",
@@ -206,6 +210,7 @@ NAMED_OBJECTS = {
     "synapse_mcp.tools.TOOLS": "table: the tools",
 }
 WRITTEN_BY = {
+    "synapse_core.actions.export.targets._HANDLERS": "synapse_core.actions.export.targets:register_target_handler",
     "synapse_core.base_action._integrations": "synapse_core.base_action:register_integration",
     "synapse_core.storage.providers._REGISTERED": "synapse_core.storage.providers:register_provider",
 }

@@ -11,16 +11,56 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from synapse_core.actions.dataset import DatasetAction, DatasetOperation, DatasetParams, DatasetResult
+    from synapse_core.actions.export import (
+        BaseExportAction,
+        DefaultExportAction,
+        ExportContext,
+        ExportParams,
+        ExportProgressCategories,
+    )
+    from synapse_core.actions.inference import (
+        BaseInferenceAction,
+        InferenceContext,
+        InferenceProgressCategories,
+    )
     from synapse_core.actions.spec import ActionRegistry, ActionSpec, ActionType, get_action_registry
+    from synapse_core.actions.train import (
+        BaseTrainAction,
+        BaseTrainParams,
+        TrainContext,
+        TrainProgressCategories,
+    )
+    from synapse_core.actions.upload import (
+        BaseUploadAction,
+        DefaultUploadAction,
+        UploadContext,
+        UploadParams,
+    )
 
 _HOMES = {
     "ActionRegistry": "spec",
     "ActionSpec": "spec",
     "ActionType": "spec",
+    "BaseExportAction": "export",
+    "BaseInferenceAction": "inference",
+    "BaseTrainAction": "train",
+    "BaseTrainParams": "train",
+    "BaseUploadAction": "upload",
     "DatasetAction": "dataset",
     "DatasetOperation": "dataset",
     "DatasetParams": "dataset",
     "DatasetResult": "dataset",
+    "DefaultExportAction": "export",
+    "DefaultUploadAction": "upload",
+    "ExportContext": "export",
+    "ExportParams": "export",
+    "ExportProgressCategories": "export",
+    "InferenceContext": "inference",
+    "InferenceProgressCategories": "inference",
+    "TrainContext": "train",
+    "TrainProgressCategories": "train",
+    "UploadContext": "upload",
+    "UploadParams": "upload",
     "get_action_registry": "spec",
 }
 
@@ -28,10 +68,26 @@ __all__ = [
     "ActionRegistry",
     "ActionSpec",
     "ActionType",
+    "BaseExportAction",
+    "BaseInferenceAction",
+    "BaseTrainAction",
+    "BaseTrainParams",
+    "BaseUploadAction",
     "DatasetAction",
     "DatasetOperation",
     "DatasetParams",
     "DatasetResult",
+    "DefaultExportAction",
+    "DefaultUploadAction",
+    "ExportContext",
+    "ExportParams",
+    "ExportProgressCategories",
+    "InferenceContext",
+    "InferenceProgressCategories",
+    "TrainContext",
+    "TrainProgressCategories",
+    "UploadContext",
+    "UploadParams",
     "get_action_registry",
 ]
 
