@@ -74,9 +74,7 @@ def seed(backend: LocalBackend, folder: Path, names: list[str], *, submitted: in
     for number, name in enumerate(names):
         image = draw_image(folder / f"{number}.png", number)
         stored = backend.create_data_file(image, storage=collection.storage, name=name)
-        # The same bytes are stored once, under their first name.
-        file = msgspec.structs.replace(stored.file, name=name)
-        new.append(NewDataUnit(key=f"unit-{number}", files={"image": file}))
+        new.append(NewDataUnit(key=f"unit-{number}", files={"image": stored.file}))
     units = backend.create_data_units(collection.id, new)
     tasks = backend.create_tasks(project.id, [NewTask(data_unit=unit.id) for unit in units])
     for number, task in enumerate(tasks[:submitted]):

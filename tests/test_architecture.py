@@ -34,7 +34,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
     6: ("environment", "profile", "backend_choice", "stop", "loggers", "context"),
     7: ("steps",),
     8: ("params", "base_action"),
-    9: ("decorators", "actions"),
+    9: ("decorators", "integrations", "actions"),
     10: ("config",),
     11: ("discovery", "config_request", "scaffold"),
     12: ("worker", "supervisor", "describe"),
@@ -131,6 +131,7 @@ BROAD_HANDLERS = {
     "synapse_core.steps.orchestrator:Orchestrator._run_step": "a step is foreign code",
     "synapse_core.steps.orchestrator:Orchestrator._roll_back": "one rollback must not keep the others back",
     "synapse_core.actions.train.action:BaseTrainAction.run": "deletes what was made, then raises it again",
+    "synapse_core.backend.service.keys:Keys.once": "who waits for the same call gets its error too",
     "synapse_core.base_action:BaseAction.check_result": "a result model's validators are foreign code",
     "synapse_core.discovery:load_action": "importing a plugin is running foreign code",
     "synapse_core.describe:answer": "a parameter model's validators are foreign code",
@@ -153,6 +154,10 @@ NAMED_OBJECTS = {
     "synapse_core.actions.dataset_download._CATEGORY": "table: name of a split -> category",
     "synapse_core.actions.dataset_download._FOLDER": "table: category -> folder",
     "synapse_core.actions.export.targets._HANDLERS": "table: what can be exported -> how it is read",
+    "synapse_core.integrations._MODULES": "table: framework -> module",
+    "synapse_core.integrations.ultralytics._ABOUT": "table: letter -> what it says of a metric",
+    "synapse_core.backend.service.routes.LISTS": "table: address -> call that gives a list",
+    "synapse_core.backend.service.routes.ROUTES": "table: the REST API",
     "synapse_core.base_action._integrations": "table: framework -> integration",
     "synapse_core.config._WANTED": "table: words for pydantic's findings",
     "synapse_core.datasets._HOMES": "table: public name -> module",
@@ -210,7 +215,9 @@ NAMED_OBJECTS = {
     "synapse_mcp.tools.TOOLS": "table: the tools",
 }
 WRITTEN_BY = {
-    "synapse_core.actions.export.targets._HANDLERS": "synapse_core.actions.export.targets:register_target_handler",
+    "synapse_core.actions.export.targets._HANDLERS": (
+        "synapse_core.actions.export.targets:register_target_handler"
+    ),
     "synapse_core.base_action._integrations": "synapse_core.base_action:register_integration",
     "synapse_core.storage.providers._REGISTERED": "synapse_core.storage.providers:register_provider",
 }
@@ -228,6 +235,8 @@ ONE_PLACE = {
         "synapse_core",
         "synapse_core.actions",
         "synapse_core.base_action",
+        "synapse_core.integrations",
+        "synapse_core.integrations.ultralytics",
         "synapse_core.datasets",
         "synapse_core.datasets.formats",
         "synapse_core.discovery",

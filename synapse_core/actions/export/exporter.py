@@ -68,6 +68,9 @@ class ExportHooks:
         Returns an ExportStatus. What is wrong goes to the list as [file name, reason], or is raised.
         """
         name = self.get_original_file_name(result["files"])
+        if isinstance(base_path, Path):
+            self.fetch_original_file(result, base_path / name)
+            return ExportStatus.SUCCESS
         with tempfile.TemporaryDirectory(prefix="synapse-export-") as folder:
             fetched = self.fetch_original_file(result, Path(folder) / "original")
             with fetched.open("rb") as source, (base_path / name).open("wb") as target:
@@ -77,7 +80,7 @@ class ExportHooks:
     def save_as_json(self, result: Item, base_path: Any, error_file_list: list[list[str]]) -> Any:
         """Write the data of an item, as `save_original_file` writes its file."""
         stem = posixpath.splitext(self.get_original_file_name(result["files"]))[0]
-        text = json.dumps(result["data"], ensure_ascii=False, allow_nan=False, indent=2)
+        text = json.dumps(result["data"], ensure_ascii=False, allow_nan=False)
         with (base_path / f"{stem}.json").open("wb") as target:
             target.write(text.encode())
         return ExportStatus.SUCCESS

@@ -38,7 +38,7 @@ class ExportParams(BaseModel):
     @classmethod
     def _check_name(cls, name: str) -> str:
         name = name.strip()
-        if safe_file_name(name, "") != name:
+        if not name or safe_file_name(name, "") != name:
             raise ValueError("it must be one folder name, which every file system takes")
         return name
 

@@ -32,6 +32,7 @@ class Saving:
         self._patience: Patience = context.action.create_patience(context)
         self._pace = Pace()
         self._done = 0
+        self._told = -1
 
     def save(self, item: Item) -> None:
         """Write an item's original file and its data. Raises only what every other item would fail of too."""
@@ -50,7 +51,10 @@ class Saving:
             self.tell()
 
     def tell(self) -> None:
-        """Report the counts, and how far the files are."""
+        """Report the counts, and how far the files are, where that is new."""
+        if self._done == self._told:
+            return
+        self._told = self._done
         context, progress = self._context, self._context.action.progress
         total = max(context.total_count, self._done)
         kinds = [(progress.DATA_FILE, context.tally.data_file)]

@@ -153,6 +153,9 @@ class ConvertDataStep(_Step):
         if context.exporter is None:
             context.exporter = context.action.create_exporter(context)
         pace, total = Pace(), context.total_count
+        if not context.export_items:
+            # Without `prepare_export`, records become items all the same.
+            context.export_items = ExportItems(_Fetched(context), total)
 
         def told(done: int) -> None:
             if pace.is_due(done, total):
@@ -181,6 +184,7 @@ class SaveFilesStep(_Step):
 
     def execute(self, context: ExportContext) -> StepResult:
         saving = Saving(context, with_originals="origin_files" in context.output_paths)
+        saving.tell()
         for item in context.converted_items:
             saving.save(item)
         saving.tell()
