@@ -19,7 +19,7 @@ from synapse_core.backend.kinds import (
     Kind,
     batches,
 )
-from synapse_core.backend.local_calls import LocalCalls, inserted
+from synapse_core.backend.local_calls import LocalCalls, add_row, add_rows
 from synapse_core.backend.protocol import Filters, Listing
 from synapse_core.backend.records import (
     Assignment,
@@ -64,7 +64,7 @@ class AnnotationCalls(LocalCalls):
 
         def work(connection: sa.Connection) -> Project:
             DATA_COLLECTION.get(connection, data_collection)
-            return PROJECT.get(connection, inserted(connection, tables.projects, [row])[0])
+            return PROJECT.get(connection, add_row(connection, tables.projects, row))
 
         return self._database.write(work)
 
@@ -166,7 +166,7 @@ class AnnotationCalls(LocalCalls):
                     hint="Give another version.",
                 )
             row = {"dataset": dataset, "version": version, "project": project, "counts": {}}
-            made = inserted(connection, tables.ground_truth_versions, [row])[0]
+            made = add_row(connection, tables.ground_truth_versions, row)
             if splits is None:
                 _freeze(connection, made, "", [tables.assignments.c.project == project])
             else:
@@ -205,7 +205,7 @@ class AnnotationCalls(LocalCalls):
                     for label in labels
                     if (owner, label) not in known
                 ]
-                inserted(connection, table, rows)
+                add_rows(connection, table, rows)
 
         self._database.write(work)
 
@@ -224,13 +224,15 @@ def _add_tasks(connection: sa.Connection, project_id: int, new: Sequence[NewTask
         {"project": project_id, "data_unit": task.data_unit, "status": "open", "data": task.data}
         for task in new
     ]
-    ids = inserted(connection, tables.tasks, rows)
-    tags = [
-        {"owner": task_id, "label": tag}
-        for task_id, task in zip(ids, new, strict=True)
-        for tag in dict.fromkeys(task.tags)
-    ]
-    inserted(connection, tables.task_tags, tags)
+    add_rows(connection, tables.tasks, rows)
+    if not any(task.tags for task in new):
+        return
+    ids = {
+        unit: task.id
+        for unit, task in _tasks_by_unit(connection, project_id, [task.data_unit for task in new]).items()
+    }
+    tags = [{"owner": ids[task.data_unit], "label": tag} for task in new for tag in dict.fromkeys(task.tags)]
+    add_rows(connection, tables.task_tags, tags)
 
 
 def _submit(connection: sa.Connection, task: Task) -> None:
@@ -240,7 +242,7 @@ def _submit(connection: sa.Connection, task: Task) -> None:
     changed = connection.execute(sa.update(tables.assignments).where(mine).values(**content))
     if not changed.rowcount:
         row = {"project": task.project, "task": task.id, "data_unit": task.data_unit, **content}
-        inserted(connection, tables.assignments, [row])
+        add_row(connection, tables.assignments, row)
 
 
 def _freeze_splits(

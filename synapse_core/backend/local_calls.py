@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -82,7 +82,7 @@ class LocalCalls:
             "configuration": {"location": str(self.home.absolute() / _DEFAULT_FOLDER)},
             "is_default": True,
         }
-        return inserted(connection, tables.storages, [values])[0]
+        return add_row(connection, tables.storages, values)
 
     def _store(self, path: Path, folder: str, *, storage: int | None, name: str | None) -> FileReference:
         """Put a file into a storage under its content, unless it lies there. Returns where."""
@@ -107,12 +107,17 @@ def _settings(connection: sa.Connection, storage_id: int) -> tuple[str, dict[str
     return row.provider, row.configuration
 
 
-def inserted(connection: sa.Connection, table: sa.Table, rows: Sequence[dict[str, Any]]) -> list[int]:
-    """Add rows in one statement. Returns their ids, in the order of the rows."""
-    if not rows:
-        return []
-    statement = sa.insert(table).returning(table.c.id, sort_by_parameter_order=True)
-    return list(connection.execute(statement, list(rows)).scalars())
+def add_row(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any]) -> int:
+    """Add a row. Returns its id."""
+    return int(connection.execute(sa.insert(table).returning(table.c.id), row).scalar_one())
+
+
+def add_rows(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add rows in one statement, or in few where there are very many."""
+    if rows:
+        # Returning something is what makes SQLAlchemy write many rows into a statement. To have the ids in
+        # the order of the rows would take a statement for each in SQLite.
+        connection.execute(sa.insert(table).returning(table.c.id), list(rows)).close()
 
 
 def measured(path: Path) -> tuple[str, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ import msgspec
 import sqlalchemy as sa
 
 from synapse_core.backend import checks, tables
+from synapse_core.backend.downloads import write_verified
 from synapse_core.backend.kinds import DATA_COLLECTION, DATA_FILE, DATA_UNIT, STORAGE, batches
-from synapse_core.backend.local_calls import LocalCalls, inserted, measured
+from synapse_core.backend.local_calls import LocalCalls, add_row, add_rows
 from synapse_core.backend.protocol import Filters, Listing
 from synapse_core.backend.records import (
     DataCollection,
@@ -23,7 +23,7 @@ from synapse_core.backend.records import (
     NewDataUnit,
     StorageRecord,
 )
-from synapse_core.errors import BackendRejected, InvalidAnswer
+from synapse_core.errors import BackendRejected
 from synapse_core.storage import get_storage
 
 
@@ -59,7 +59,7 @@ class DataCalls(LocalCalls):
         def work(connection: sa.Connection) -> StorageRecord:
             if is_default:
                 connection.execute(sa.update(tables.storages).values(is_default=None))
-            return STORAGE.get(connection, inserted(connection, tables.storages, [values])[0])
+            return STORAGE.get(connection, add_row(connection, tables.storages, values))
 
         return self._database.write(work)
 
@@ -78,7 +78,7 @@ class DataCalls(LocalCalls):
                     found, file=msgspec.structs.replace(found.file, name=file.name)
                 )
             row = {"storage": file.storage, "checksum": file.checksum, "file": file}
-            return DataFile(id=inserted(connection, tables.data_files, [row])[0], file=file)
+            return DataFile(id=add_row(connection, tables.data_files, row), file=file)
 
         return self._database.write(work)
 
@@ -98,25 +98,7 @@ class DataCalls(LocalCalls):
         return self._database.read(work)
 
     def download_file(self, file: FileReference, target: Path) -> Path:
-        if target.is_dir():
-            raise BackendRejected(f"{str(target)!r} is a folder; a file is written to the path of a file.")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = target.with_name(f".synapse-{secrets.token_hex(8)}")
-        try:
-            self.open_storage(file.storage).download(file.path, draft)
-            checksum, size_bytes = measured(draft)
-            if checksum != file.checksum:
-                raise InvalidAnswer(
-                    f"The file {file.path!r} in storage {file.storage} is not what it was: it has "
-                    f"{size_bytes:,} bytes and the SHA-256 {checksum}, not {file.size_bytes:,} and "
-                    f"{file.checksum}.",
-                    {"path": file.path, "storage": file.storage, "checksum": checksum},
-                    hint="Somebody changed it in the storage; put the right content back.",
-                )
-            draft.replace(target)
-        finally:
-            draft.unlink(missing_ok=True)
-        return target
+        return write_verified(self.open_storage(file.storage), file, target)
 
     def get_data_collection(self, collection_id: int) -> DataCollection:
         return self._get(DATA_COLLECTION, collection_id)
@@ -145,8 +127,8 @@ class DataCalls(LocalCalls):
 
         def work(connection: sa.Connection) -> DataCollection:
             STORAGE.get(connection, storage_id)
-            made = inserted(connection, tables.data_collections, [{**values, "storage": storage_id}])
-            return DATA_COLLECTION.get(connection, made[0])
+            made = add_row(connection, tables.data_collections, {**values, "storage": storage_id})
+            return DATA_COLLECTION.get(connection, made)
 
         return self._database.write(work)
 
@@ -210,16 +192,26 @@ def _add_units(connection: sa.Connection, collection_id: int, new: Sequence[NewD
         {"data_collection": collection_id, "key": unit.key, "files": unit.files, "meta": unit.meta}
         for unit in new
     ]
-    ids = inserted(connection, tables.data_units, rows)
+    add_rows(connection, tables.data_units, rows)
+    ids = _ids_by_key(connection, collection_id, [unit.key for unit in new])
     files = [
-        {"data_unit": unit_id, "data_collection": collection_id, "checksum": file.checksum}
-        for unit_id, unit in zip(ids, new, strict=True)
+        {"data_unit": ids[unit.key], "data_collection": collection_id, "checksum": file.checksum}
+        for unit in new
         for file in unit.files.values()
     ]
     groups = [
-        {"owner": unit_id, "label": group}
-        for unit_id, unit in zip(ids, new, strict=True)
-        for group in dict.fromkeys(unit.groups)
+        {"owner": ids[unit.key], "label": group} for unit in new for group in dict.fromkeys(unit.groups)
     ]
-    inserted(connection, tables.data_unit_files, files)
-    inserted(connection, tables.data_unit_groups, groups)
+    add_rows(connection, tables.data_unit_files, files)
+    add_rows(connection, tables.data_unit_groups, groups)
+
+
+def _ids_by_key(connection: sa.Connection, collection_id: int, keys: Sequence[str]) -> dict[str, int]:
+    columns = tables.data_units.c
+    found: dict[str, int] = {}
+    for some in batches(keys):
+        query = sa.select(columns.key, columns.id).where(
+            columns.data_collection == collection_id, columns.key.in_(some)
+        )
+        found |= {row.key: row.id for row in connection.execute(query)}
+    return found

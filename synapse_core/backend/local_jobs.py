@@ -9,8 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from synapse_core.backend import checks, tables
-from synapse_core.backend.kinds import JOB, JOB_LOG, batches
-from synapse_core.backend.local_calls import LocalCalls, inserted
+from synapse_core.backend.kinds import JOB, JOB_LOG
+from synapse_core.backend.local_calls import LocalCalls, add_rows
 from synapse_core.backend.protocol import Filters, Listing
 from synapse_core.backend.records import Job, JobLog
 from synapse_core.errors import RecordNotFound
@@ -94,8 +94,7 @@ class JobCalls(LocalCalls):
 
         def work(connection: sa.Connection) -> int:
             JOB.by_ids(connection, names)
-            for some in batches(rows):
-                inserted(connection, tables.job_logs, list(some))
+            add_rows(connection, tables.job_logs, rows)
             return len(rows)
 
         return self._database.write(work)

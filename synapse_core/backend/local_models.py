@@ -16,7 +16,7 @@ from synapse_core.backend.kinds import (
     PLUGIN_RELEASE,
     SERVE_APPLICATION,
 )
-from synapse_core.backend.local_calls import LocalCalls, as_one_file, inserted
+from synapse_core.backend.local_calls import LocalCalls, add_row, as_one_file
 from synapse_core.backend.protocol import Filters, Listing
 from synapse_core.backend.records import FileReference, Model, PluginRelease, ServeApplication
 from synapse_core.errors import BackendConflict, BackendRejected, BackendUnavailable, RecordNotFound
@@ -76,7 +76,7 @@ class ModelCalls(LocalCalls):
                 return found
             number = version if version is not None else _next_version(connection, name)
             row = {**values, "version": number, "checksum": file.checksum, "file": file}
-            return MODEL.get(connection, inserted(connection, tables.models, [row])[0])
+            return MODEL.get(connection, add_row(connection, tables.models, row))
 
         with as_one_file(path) as file:
             return self._keep(file, "models", work)
@@ -145,7 +145,7 @@ class ModelCalls(LocalCalls):
                     hint="Raise the version in the plugin's config.yaml, then publish again.",
                 )
             row = {**values, "checksum": file.checksum, "size_bytes": file.size_bytes, "file": file}
-            return PLUGIN_RELEASE.get(connection, inserted(connection, tables.plugin_releases, [row])[0])
+            return PLUGIN_RELEASE.get(connection, add_row(connection, tables.plugin_releases, row))
 
         return self._keep(archive, "releases", work)
 
@@ -178,7 +178,7 @@ class ModelCalls(LocalCalls):
             changed = connection.execute(sa.update(table).where(mine).values(**given))
             if not changed.rowcount:
                 empty: dict[str, Any] = {"job": None, "model": None, "data": {}}
-                inserted(connection, table, [{"name": name, "created": time.time(), **empty, **given}])
+                add_row(connection, table, {"name": name, "created": time.time(), **empty, **given})
             return SERVE_APPLICATION.find(connection, [mine])[0]
 
         return self._database.write(work)
