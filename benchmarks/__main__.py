@@ -14,6 +14,7 @@ from benchmarks.world import temporary_world
 BENCHMARKS = (
     "cold_start",
     "local_run",
+    "scaffold",
     "dataset_conversion",
     "event_rate",
     "task_run",

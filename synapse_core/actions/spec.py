@@ -35,8 +35,9 @@ class ActionSpec:
     """One action template.
 
     template_file: its name without endings. is_primary: the one action of its category to look at first.
-    supports: further templates that it imports. check: what holds of its `result` where it is run without
-    parameters, as a Python expression. refuses: parameters that do not fit it.
+    supports: further templates that it imports. files: others that come with it, such as samples. check: what
+    holds of its `result` where it is run without parameters, as a Python expression. refuses: parameters that
+    do not fit it.
     """
 
     name: str
@@ -47,6 +48,7 @@ class ActionSpec:
     description: str = ""
     is_primary: bool = False
     supports: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     check: str = "result"
     refuses: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
@@ -162,6 +164,7 @@ def _read(category: PluginCategory, file: Path) -> CategoryTemplates:
             description=entry["description"],
             is_primary=name == table["primary"],
             supports=tuple(entry.get("supports", ())),
+            files=tuple(entry.get("files", ())),
             check=entry["check"],
             refuses=entry["refuses"],
         )

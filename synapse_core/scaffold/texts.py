@@ -75,13 +75,18 @@ def action_files(action: Chosen) -> dict[str, str]:
     return {
         f"plugin/{action.name}.py": module,
         f"tests/test_{action.name}.py": test,
-        **supports_of(spec),
+        **files_beside(spec),
     }
 
 
-def supports_of(spec: ActionSpec) -> dict[str, str]:
-    registry = get_action_registry()
-    return {f"plugin/{name}.py": registry.text(f"shared/{name}.py{SUFFIX}") for name in spec.supports}
+def files_beside(spec: ActionSpec) -> dict[str, str]:
+    """Return what an action's module needs, which may be there and be the plugin's own by now."""
+    text, category = get_action_registry().text, spec.category.value
+    return {
+        "tests/conftest.py": _base("conftest.py").substitute(),
+        **{f"plugin/{name}.py": text(f"shared/{name}.py{SUFFIX}") for name in spec.supports},
+        **{name: text(f"{category}/{name}{SUFFIX}") for name in spec.files},
+    }
 
 
 def package_text() -> str:

@@ -15,7 +15,7 @@ from synapse_core.config import load_config
 from synapse_core.errors import Conflict, InvalidRequest
 from synapse_core.scaffold.asked import Chosen, what_stands_at
 from synapse_core.scaffold.config_entry import with_action
-from synapse_core.scaffold.texts import action_files, entry_of, package_text, supports_of
+from synapse_core.scaffold.texts import action_files, entry_of, files_beside, package_text
 
 # Where a plugin is put together: one level too deep for a search to find it.
 _UNFINISHED = ".synapse-new-"
@@ -133,7 +133,7 @@ def _missing(root: Path, action: Chosen) -> dict[str, str]:
         path = root / name
         if not os.path.lexists(path):
             missing[name] = content
-        elif name not in supports_of(action.spec) and not _holds(path, content):
+        elif name not in files_beside(action.spec) and not _holds(path, content):
             raise Conflict(
                 f"{path} is there already. Nothing was written.", hint="Choose another name for the action."
             )

@@ -188,13 +188,39 @@ def test_what_one_action_saves_the_next_ones_read(everything: Path, tmp_path: Pa
     root = everything / "neural_net"
 
     trained = run_plugin(root, "train", {"data_path": str(data), "epochs": 30})
-    tested = run_plugin(root, "test", {"weights_path": trained.weights_path, "data_path": str(data)})
-    answered = run_plugin(
-        root, "inference", {"weights_path": trained.weights_path, "inputs": [[4, -4], [-4, 4]]}
-    )
+    tested = run_plugin(root, "test", {"model_id": trained.model_id, "data_path": str(data)})
+    model, inputs = trained.model_id, [[4, -4], [-4, 4]]
+    answered = run_plugin(root, "inference", {"model_id": model, "inputs": inputs})
+    again = run_plugin(root, "train", {"data_path": str(data), "epochs": 1, "checkpoint": model})
 
-    assert tested.metrics["accuracy"] == 1.0
+    assert tested.metrics["accuracy"] == again.train_metrics["accuracy"] == 1.0
+    assert again.model_id > model
     assert [one["label"] for one in answered.predictions] == [1, 0]
+
+
+def test_what_is_uploaded_and_annotated_is_exported(everything: Path, home: Path, tmp_path: Path):
+    from synapse_core import run_plugin
+    from synapse_core.backend import NewTask
+    from synapse_core.backend.local import LocalBackend
+
+    uploaded = run_plugin(everything / "upload", "upload")
+    backend = LocalBackend(home)
+    project = backend.create_project("animals", uploaded["data_collection"])
+    units = list(backend.list_data_units({"data_collection": uploaded["data_collection"]}))
+    tasks = backend.create_tasks(project.id, [NewTask(data_unit=unit.id) for unit in units])
+    box = {"id": "a", "classification": "cat", "attrs": [], "data": [1, 2, 3, 4]}
+    document = {"classification": {"bounding_box": ["cat"]}, "images": [{"bounding_box": [box]}]}
+    for task in tasks:
+        backend.annotate_task_data(task.id, {"action": "submit", "data": document})
+    backend.close()
+
+    exported = run_plugin(everything / "export", "export")
+
+    assert (exported["exported_count"], exported["failed_count"]) == (2, 0)
+    folder = Path(exported["output_path"].removeprefix("file://"))
+    written = json.loads((folder / "labels" / "cat.json").read_text())
+    assert written["annotations"] == [{"tool": "bounding_box", "class": "cat", "data": [1, 2, 3, 4]}]
+    assert (folder / "origin_files" / "cat.txt").read_text() == "A cat sleeps in the sun.\n"
 
 
 def test_an_action_of_a_name_of_its_own_is_made_from_a_template(tmp_path: Path, home: Path):
@@ -317,7 +343,7 @@ def test_a_place_that_cannot_be_written_to_is_told(tmp_path: Path):
 
 ENTRY = """\
   train:
-    description: "Fit a classifier, report loss and accuracy for each epoch, and save the weights."
+    description: "Fit a classifier, report loss and accuracy for each epoch, and register the model."
     entrypoint: plugin.train:TrainAction
     method: local
 """

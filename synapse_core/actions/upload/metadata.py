@@ -117,10 +117,10 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def _rows_of_csv(content: BinaryIO, path: Path) -> Iterator[Row]:
-    text = io.TextIOWrapper(content, encoding="utf-8-sig", newline="")
     try:
-        for row in csv.reader(text, strict=True):
-            yield tuple(row)
+        with io.TextIOWrapper(content, encoding="utf-8-sig", newline="") as text:
+            for row in csv.reader(text, strict=True):
+                yield tuple(row)
     except UnicodeDecodeError as error:
         raise InvalidMetadata(
             f"{path.name} is not in UTF-8: {error.reason}.", hint="Save it as UTF-8."
