@@ -19,7 +19,9 @@ from synapse_core.types import DataType
 P = TypeVar("P")
 
 Integration = Callable[["BaseAction[Any]"], None]
-_integrations: dict[str, Integration | str] = {}
+_integrations: dict[str, Integration | str] = {
+    "ultralytics": "synapse_core.integrations.ultralytics:activate",
+}
 _MOST_WARNINGS = 20
 
 
