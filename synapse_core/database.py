@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 _LOCKED_SECONDS = 10
-_CONNECT_SECONDS = 3
+_CONNECT_SECONDS = 2
 # Any number that nobody else takes for a lock in the same PostgreSQL database.
 _LOCK_OF_TABLES = 5_396_733_001
 metadata = sa.MetaData()

@@ -14,7 +14,7 @@ import msgspec
 
 from synapse_core.backend.http_answers import Answer
 from synapse_core.backend.http_wire import USUAL_READ_SECONDS, Body, Wire
-from synapse_core.backend.packing import pack_folder
+from synapse_core.backend.packing import packed_folder
 from synapse_core.errors import BackendError, BackendRejected, InvalidAnswer
 
 # Larger files travel in parts.
@@ -53,7 +53,7 @@ def post_with_file(
 ) -> Answer:
     """Post fields together with a file, or a folder as an archive. Raises BackendRejected for neither."""
     if file.is_dir():
-        with pack_folder(file) as archive:
+        with packed_folder(file) as archive:
             return post_with_file(wire, path, fields, archive, is_repeatable=is_repeatable)
     if not file.is_file():
         raise BackendRejected(f"There is no file {str(file)!r}.", hint="Give the path of a file that exists.")

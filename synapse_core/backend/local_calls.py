@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from synapse_core.backend import records, tables
 from synapse_core.backend.kinds import STORAGE, Kind
 from synapse_core.backend.local_database import LocalDatabase
-from synapse_core.backend.packing import pack_folder
+from synapse_core.backend.packing import packed_folder
 from synapse_core.backend.protocol import Filters, Listing
 from synapse_core.backend.records import FileReference
 from synapse_core.errors import BackendRejected
@@ -137,5 +137,5 @@ def as_one_file(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    with pack_folder(path) as archive:
+    with packed_folder(path) as archive:
         yield archive

@@ -1,7 +1,8 @@
 """What actions need of a backend. One contract suite runs over everything that keeps it.
 
 Every call raises BackendError or one of its kinds (see errors.py): RecordNotFound for an id that is not
-there, BackendRejected for values that cannot be taken, BackendUnauthorized, BackendUnavailable.
+there, BackendRejected for values that cannot be taken, BackendUnauthorized, BackendUnavailable. Calls that
+move files raise the StorageErrors of their storage as well. A call that raises has changed no record.
 """
 
 from __future__ import annotations
@@ -61,8 +62,12 @@ class Backend(Protocol):
     """The platform. Calls are safe from several threads.
 
     Lists take filters: a field's name -> the value it must have, or a list of values of which it must have
-    one; `tags` matches records that carry every one of them. `after` goes on behind a record's id, which is
-    how a broken export is taken up. A filter that is not known raises BackendRejected naming those that are.
+    one; `tags` of tasks and assignments, and `groups` of data units, match records that carry every one of
+    them. `after` goes on behind a record's id, which is how a broken export is taken up; an id is never given
+    twice. A filter that is not known raises BackendRejected naming those that are.
+
+    Calls that make something may be repeated: data units are the same by collection and key, tasks by project
+    and data unit, data files by storage and content, models and releases by version and content, jobs by id.
     """
 
     def close(self) -> None: ...
@@ -87,7 +92,11 @@ class Backend(Protocol):
     def create_data_file(
         self, path: Path, *, storage: int | None = None, name: str | None = None
     ) -> DataFile:
-        """Store a file under its content. The same content in the same storage is stored once."""
+        """Store a file under its content. The same content in the same storage is stored once.
+
+        name: what the file is called, that of `path` by default. It is the caller's, also where the content
+        was there under another one.
+        """
         ...
 
     def verify_checksums(self, checksums: Sequence[str], *, data_collection: int) -> set[str]:
@@ -95,7 +104,10 @@ class Backend(Protocol):
         ...
 
     def download_file(self, file: FileReference, target: Path) -> Path:
-        """Write a file to `target`, which appears whole or not at all. Its checksum is verified."""
+        """Write a file to `target`, in place of what is there; it appears whole or not at all.
+
+        Raises InvalidAnswer where it has another checksum than it had when it was stored.
+        """
         ...
 
     # Data
@@ -115,7 +127,11 @@ class Backend(Protocol):
         self, filters: Filters | None = None, *, after: int | None = None
     ) -> Listing[DataUnit]: ...
     def create_data_units(self, collection_id: int, units: Sequence[NewDataUnit]) -> list[DataUnit]:
-        """Make all of them or none, in their order; one whose key is there already is returned as it is."""
+        """Make all of them or none, in their order; one whose key is there already is returned as it is.
+
+        Raises BackendRejected with `details["problems"]`: files that the collection wants and a unit lacks,
+        or has and the collection does not know, wrong extensions, files in another storage.
+        """
         ...
 
     def delete_data_units(self, unit_ids: Sequence[int]) -> int:
@@ -144,7 +160,8 @@ class Backend(Protocol):
         """Put annotations on a task: `{"action": "submit", "data": <DM document or None>}`.
 
         action: `save` changes the task alone; `submit` also makes an assignment of it, or changes the one
-        that was submitted before; `withdraw` changes the task and takes its assignment away.
+        that was submitted before, and the task's status is `submitted`; `withdraw` takes the assignment away,
+        and it is `open`. The task keeps its annotations where there is no `data`; None takes them away.
         """
         ...
 
@@ -173,13 +190,14 @@ class Backend(Protocol):
         """Freeze what the assignments of a project say now.
 
         splits: train, validation and test -> ids of assignments; without it all of them, in no split.
+        Raises BackendConflict where the dataset has such a version.
         """
         ...
 
     def list_ground_truths(
         self, filters: Filters | None = None, *, after: int | None = None
     ) -> Listing[GroundTruth]:
-        """Filters: ground_truth_version, category."""
+        """Return items of ground truth versions. Filters: ground_truth_version, category, data_unit, id."""
         ...
 
     # Models, releases, deployments
@@ -200,13 +218,18 @@ class Backend(Protocol):
         configuration: Mapping[str, Any] | None = None,
         description: str = "",
     ) -> Model:
-        """Register a file as a model. version: the next free number where none is given.
+        """Register a file as a model, a folder as an archive of it.
 
-        The same name, version and content is the model that is there; another content is a Conflict.
+        version: the next free number where none is given; then the same name, content and run_id is the model
+        that is there. With a version, the same name, version and content is; another content is a
+        BackendConflict.
         """
         ...
 
-    def delete_model(self, model_id: int) -> None: ...
+    def delete_model(self, model_id: int) -> None:
+        """Delete a model, and its file where no other model has the same content."""
+        ...
+
     def get_plugin_release(self, lookup: str | int) -> PluginRelease:
         """lookup: an id, or code@version."""
         ...
@@ -234,7 +257,7 @@ class Backend(Protocol):
         status: str = "DEPLOYING",
         data: Mapping[str, Any] | None = None,
     ) -> ServeApplication:
-        """Register a deployment, or change the one of this name."""
+        """Register a deployment, or change what is given of the one of this name."""
         ...
 
     def delete_serve_application(self, application_id: int) -> None: ...
@@ -255,7 +278,10 @@ class Backend(Protocol):
         metrics_record: Mapping[str, Any] | None = None,
         result: Any = None,
         meta: Mapping[str, Any] | None = None,
-    ) -> Job: ...
+    ) -> Job:
+        """Replace what is given of a job; None leaves a field as it is."""
+        ...
+
     def create_logs(self, logs: Sequence[JobLog]) -> int:
         """Append entries to the logs of jobs. Returns how many were taken."""
         ...

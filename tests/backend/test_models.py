@@ -84,7 +84,6 @@ def test_a_folder_becomes_one_archive(backend: Backend, tmp_path: Path):
     (folder / "variables").mkdir(parents=True)
     (folder / "model.json").write_text("{}")
     (folder / "variables" / "data").write_bytes(b"\x00" * 1000)
-    (folder / "link").symlink_to("/etc/passwd")
 
     made = backend.create_model("detector", folder)
     again = backend.create_model("detector", folder)
@@ -92,7 +91,16 @@ def test_a_folder_becomes_one_archive(backend: Backend, tmp_path: Path):
     assert again == made
     assert made.file.name == "saved_model.zip"
     with zipfile.ZipFile(backend.download_file(made.file, tmp_path / "back.zip")) as archive:
-        assert archive.namelist() == ["model.json", "variables/data"]
+        names = [name for name in archive.namelist() if not name.endswith("/")]
+        assert sorted(names) == ["model.json", "variables/data"]
+
+    (folder / "link").symlink_to("/etc/passwd")
+    with pytest.raises(BackendRejected, match="link"):
+        backend.create_model("detector", folder)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BackendRejected, match="no files"):
+        backend.create_model("detector", tmp_path / "empty")
+    assert backend.list_models().count == 1
 
 
 def test_what_a_model_refers_to_must_be_there(backend: Backend, weights: Path):
