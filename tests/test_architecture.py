@@ -75,9 +75,8 @@ FENCES: dict[str, tuple[str, ...]] = {
     "fsspec": ("synapse_core.datasets.source", "synapse_core.storage.memory"),
     "s3fs": ("synapse_core.storage.s3",),
     "botocore": ("synapse_core.storage.s3",),
-    "gcsfs": ("synapse_core.storage.gcs",),
-    "aiohttp": ("synapse_core.storage.gcs",),
     "google": ("synapse_core.storage.gcs",),
+    "requests": ("synapse_core.storage.gcs",),
     "paramiko": ("synapse_core.storage.sftp",),
     "numpy": (
         "synapse_core.datasets.formats.coco_panoptic",
@@ -115,8 +114,8 @@ COMES_WITH = {
     "PIL": "pillow",
     "pydantic_core": "pydantic",
     "botocore": "s3fs",
-    "aiohttp": "gcsfs",
-    "google": "gcsfs",
+    "google": "google-cloud-storage",
+    "requests": "google-cloud-storage",
 }
 # Extras of pyproject.toml whose packages a module of ours imports; it says what to install without them.
 EXTRAS = ("s3", "gcs", "sftp")
@@ -136,6 +135,8 @@ BROAD_HANDLERS = {
     "synapse_core.discovery:load_action": "importing a plugin is running foreign code",
     "synapse_core.describe:answer": "a parameter model's validators are foreign code",
     "synapse_core.describe:_schema": "a parameter model's schema hooks are foreign code",
+    "synapse_core.actions.add_task_data.context:outcome_of": "a plugin's hooks: one task fails, not the rest",
+    "synapse_core.actions.add_task_data.inference_steps:_infer": "a plugin's model: tried task by task",
     "synapse_core.actions.export.items:convert_item": "a plugin's hooks: one item fails, not the export",
     "synapse_core.actions.export.saving:Saving._named": "a plugin's hook: the item gets another name",
     "synapse_core.actions.export.saving:Saving._save": "a plugin's hooks: one item fails, not the export",

@@ -10,6 +10,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from synapse_core.actions.add_task_data import (
+        AddTaskDataAction,
+        AddTaskDataContext,
+        AddTaskDataMethod,
+        AddTaskDataParams,
+        AddTaskDataProgressCategories,
+    )
     from synapse_core.actions.dataset import DatasetAction, DatasetOperation, DatasetParams, DatasetResult
     from synapse_core.actions.export import (
         BaseExportAction,
@@ -38,6 +45,11 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "AddTaskDataAction": "add_task_data",
+    "AddTaskDataContext": "add_task_data",
+    "AddTaskDataMethod": "add_task_data",
+    "AddTaskDataParams": "add_task_data",
+    "AddTaskDataProgressCategories": "add_task_data",
     "ActionRegistry": "spec",
     "ActionSpec": "spec",
     "ActionType": "spec",
@@ -65,6 +77,11 @@ _HOMES = {
 }
 
 __all__ = [
+    "AddTaskDataAction",
+    "AddTaskDataContext",
+    "AddTaskDataMethod",
+    "AddTaskDataParams",
+    "AddTaskDataProgressCategories",
     "ActionRegistry",
     "ActionSpec",
     "ActionType",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from synapse_core.base_action import BaseAction
 from synapse_core.errors import NoBackend
+from synapse_core.steps import BaseStep, BaseStepContext
 
 if TYPE_CHECKING:
     from synapse_core.backend import Backend
 
 P = TypeVar("P")
+C = TypeVar("C", bound=BaseStepContext)
 
 
 class WorkflowAction(BaseAction[P]):
@@ -38,3 +40,18 @@ class WorkflowAction(BaseAction[P]):
         executes = next(index for index, one in enumerate(line) if "execute" in vars(one))
         registers = next(index for index, one in enumerate(line) if "setup_steps" in vars(one))
         return executes < registers
+
+
+class BuiltInStep(BaseStep[C]):
+    """A step whose name and weight are constants of its class."""
+
+    step_name: ClassVar[str]
+    weight: ClassVar[float]
+
+    @property
+    def name(self) -> str:
+        return self.step_name
+
+    @property
+    def progress_weight(self) -> float:
+        return self.weight

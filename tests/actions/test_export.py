@@ -16,6 +16,7 @@ import pytest
 from backend_worlds import RecordingLogger, World, context_of, seed, snapshot
 
 from synapse_core import actions
+from synapse_core.actions import results
 from synapse_core.actions.export import (
     BaseExportAction,
     DefaultExportAction,
@@ -23,7 +24,6 @@ from synapse_core.actions.export import (
     ExportParams,
     TargetHandler,
     register_target_handler,
-    results,
     targets,
 )
 from synapse_core.actions.export.action import ExportProgressCategories

@@ -10,7 +10,6 @@ import pydantic
 from synapse_core.actions.export.context import ExportContext
 from synapse_core.actions.export.exporter import Exporter, ExportHooks
 from synapse_core.actions.export.params import ExportParams
-from synapse_core.actions.export.results import Patience, Results
 from synapse_core.actions.export.steps import (
     ConvertDataStep,
     FetchResultsStep,
@@ -20,6 +19,7 @@ from synapse_core.actions.export.steps import (
     SaveFilesStep,
 )
 from synapse_core.actions.export.targets import get_target_handler
+from synapse_core.actions.results import Patience, Results
 from synapse_core.actions.workflow import WorkflowAction
 from synapse_core.enums import PluginCategory
 from synapse_core.errors import BackendUnavailable

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
+from synapse_core.actions import item_failures
 from synapse_core.actions.export.exporter import ExportHooks, Item
 from synapse_core.backend import FileReference
-from synapse_core.errors import SynapseError, Unavailable
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class ExportItems:
@@ -63,9 +60,9 @@ def convert_item(hooks: ExportHooks, item: Item) -> Item:
     try:
         converted = hooks.after_convert(hooks.convert_data(hooks.before_convert(item)))
     except Exception as error:  # hooks are foreign code, and the other items go on
-        if is_fatal(error):
+        if item_failures.is_fatal(error):
             raise
-        return {**kept, "data": None, "error": told(error)}
+        return {**kept, "data": None, "error": item_failures.told(error)}
     if isinstance(converted, Mapping) and "data" in converted and "files" in converted:
         made = {**kept, **converted}
     else:
@@ -73,23 +70,6 @@ def convert_item(hooks: ExportHooks, item: Item) -> Item:
     if made["data"] is None:
         made["error"] = "it has no data"
     return made
-
-
-def is_fatal(error: BaseException | None) -> bool:
-    """Return True for what every other item would fail of too: no service, no disk, no memory."""
-    while error is not None:
-        if isinstance(error, MemoryError | Unavailable):
-            return True
-        if isinstance(error, OSError) and error.errno in _FULL:
-            return True
-        error = error.__cause__
-    return False
-
-
-def told(error: BaseException) -> str:
-    """Return an error as one line of at most 300 characters."""
-    text = " ".join(str(error).split()) or "no reason was given"
-    return (text if isinstance(error, SynapseError) else f"{type(error).__name__}: {text}")[:300]
 
 
 def _item_of(record: Any, number: int, primary: tuple[str, ...]) -> Item:

@@ -8,10 +8,10 @@ from typing import Any
 from synapse_core.actions.export.context import ExportContext
 from synapse_core.actions.export.exporter import ExportHooks, ExportStatus, Item
 from synapse_core.actions.export.file_names import FileNames, safe_file_name
-from synapse_core.actions.export.items import is_fatal, told
-from synapse_core.actions.export.results import Patience
 from synapse_core.actions.export.tally import FileCount
+from synapse_core.actions.item_failures import is_fatal, told
 from synapse_core.actions.pace import Pace
+from synapse_core.actions.results import Patience
 from synapse_core.errors import ExecutionError
 
 Errors = list[list[str]]

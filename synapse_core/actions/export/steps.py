@@ -17,8 +17,9 @@ from synapse_core.actions.export.params import ExportParams
 from synapse_core.actions.export.saving import Saving
 from synapse_core.actions.export.targets import get_target_handler
 from synapse_core.actions.pace import Pace
+from synapse_core.actions.workflow import BuiltInStep
 from synapse_core.errors import ExecutionError, RecordNotFound
-from synapse_core.steps import BaseStep, StepResult
+from synapse_core.steps import StepResult
 from synapse_core.storage import Storage, get_storage
 from synapse_core.storage.names import check_folder
 
@@ -34,22 +35,7 @@ def _asked(context: ExportContext, name: str) -> Any:
     return getattr(context.params, name, ExportParams.model_fields[name].default)
 
 
-class _Step(BaseStep[ExportContext]):
-    """A built-in step. Name and weight are constants of the class."""
-
-    step_name: str
-    weight: float
-
-    @property
-    def name(self) -> str:
-        return self.step_name
-
-    @property
-    def progress_weight(self) -> float:
-        return self.weight
-
-
-class InitializeStep(_Step):
+class InitializeStep(BuiltInStep[ExportContext]):
     """Opens the storage and makes the export's folder in it. Rollback removes that folder whole."""
 
     step_name = "initialize"
@@ -81,7 +67,7 @@ class InitializeStep(_Step):
         context.output_paths = {}
 
 
-class FetchResultsStep(_Step):
+class FetchResultsStep(BuiltInStep[ExportContext]):
     """Asks for the records and how many they are; they are read later, page by page."""
 
     step_name = "fetch_results"
@@ -101,7 +87,7 @@ class FetchResultsStep(_Step):
         context.results, context.total_count, context.handler = (), 0, None
 
 
-class PrepareExportStep(_Step):
+class PrepareExportStep(BuiltInStep[ExportContext]):
     """Makes the parameters of the exporter, with the project's configuration, and items of the records."""
 
     step_name = "prepare_export"
@@ -136,7 +122,7 @@ class PrepareExportStep(_Step):
         context.export_params, context.configuration, context.export_items = {}, {}, ()
 
 
-class ConvertDataStep(_Step):
+class ConvertDataStep(BuiltInStep[ExportContext]):
     """Lays the conversion out: before_convert, convert_data, after_convert of each item when it is read.
 
     Nothing is converted yet. `converted_items` can be gone through any number of times; `save_files` does so
@@ -169,7 +155,7 @@ class ConvertDataStep(_Step):
         context.converted_items = ()
 
 
-class SaveFilesStep(_Step):
+class SaveFilesStep(BuiltInStep[ExportContext]):
     """Converts and writes each item: its original file and its data. One that fails does not stop the others.
 
     Fails where nothing was exported and something failed, and where what every item needs is not there: the
@@ -202,7 +188,7 @@ class SaveFilesStep(_Step):
         context.exported_count = context.failed_count = context.filename_collision_count = 0
 
 
-class FinalizeStep(_Step):
+class FinalizeStep(BuiltInStep[ExportContext]):
     """Has the exporter write further files, writes the reports, and counts what there is. Always runs."""
 
     step_name = "finalize"
