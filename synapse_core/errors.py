@@ -7,6 +7,8 @@
     │   ├── PluginLoadError              plugin_load_failed   the plugin's own code does not import
     │   │   └── MissingDependency        missing_dependency   a package that the plugin needs is absent
     │   ├── SchemaIncompatibleError      incompatible_types   one action of a pipeline does not fit the next
+    │   ├── ArchiveError                 archive_error        it cannot be packed, or must not be unpacked
+    │   │   └── SecretInPlugin           secret_in_plugin     files with keys in them are not published
     │   └── ExecutionError               execution_failed     the action ran and failed
     │       ├── StepFailed               step_failed          also a RuntimeError
     │       ├── ActionFailed             (the cause's code)   an action of a pipeline; also a RuntimeError
@@ -19,8 +21,6 @@
     │       └── UnknownConversion        unknown_conversion   no converter between two; also a ValueError
     ├── InvalidRequest                   invalid_request      the call itself cannot be carried out as asked
     ├── Conflict                         conflict             the same key stands for something else
-    ├── ArchiveError                     archive_error        it cannot be packed, or must not be unpacked
-    │   └── SecretInPlugin               secret_in_plugin     files with keys in them are not published
     ├── DatasetError                     dataset_error
     │   ├── UnrecognisedDataset          unrecognised_dataset what stands there fits no format
     │   ├── AmbiguousDataset             ambiguous_dataset    it fits several, or can be read in several ways
@@ -178,6 +178,27 @@ class SchemaIncompatibleError(PluginError):
     code = "incompatible_types"
 
 
+class ArchiveError(PluginError):
+    """A folder that cannot be packed, or an archive that is damaged, too large or made to do harm."""
+
+    code = "archive_error"
+
+
+class SecretInPlugin(ArchiveError):
+    """A plugin's folder has files that hold keys, or look as if they did; nothing was packed."""
+
+    code = "secret_in_plugin"
+
+    def __init__(self, root: Path, names: Sequence[str]) -> None:
+        super().__init__(
+            f"{root} cannot be published: keys are, or seem to be, in {', '.join(names[:10])}"
+            f"{' and more' if len(names) > 10 else ''}.",
+            {"files": list(names)},
+            hint="Remove them, or name them in .synapseignore; give keys to runs by `env` in config.yaml, "
+            "which passes a variable on from whoever starts the run.",
+        )
+
+
 class ExecutionError(PluginError):
     """The action ran and did not succeed."""
 
@@ -316,27 +337,6 @@ class UnknownConversion(UnknownFormat, ValueError):
             f"There is no converter from {source!r} to {target!r}. There are {', '.join(pairs)}.",
             {"source": source, "target": target, "pairs": list(pairs)},
             hint="convert() of synapse_core.datasets.conversion knows every pair of formats.",
-        )
-
-
-class ArchiveError(SynapseError):
-    """A folder that cannot be packed, or an archive that is damaged, too large or made to do harm."""
-
-    code = "archive_error"
-
-
-class SecretInPlugin(ArchiveError):
-    """A plugin's folder has files that hold keys, or look as if they did; nothing was packed."""
-
-    code = "secret_in_plugin"
-
-    def __init__(self, root: Path, names: Sequence[str]) -> None:
-        super().__init__(
-            f"{root} cannot be published: keys are, or seem to be, in {', '.join(names[:10])}"
-            f"{' and more' if len(names) > 10 else ''}.",
-            {"files": list(names)},
-            hint="Remove them, or name them in .synapseignore; give keys to runs by `env` in config.yaml, "
-            "which passes a variable on from whoever starts the run.",
         )
 
 

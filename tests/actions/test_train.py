@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from backend_worlds import RecordingLogger, World, context_of, snapshot
 
+from synapse_core import run_plugin
 from synapse_core.actions.inference import BaseInferenceAction
 from synapse_core.actions.train import (
     BaseTrainAction,
@@ -21,6 +22,7 @@ from synapse_core.actions.train import (
 )
 from synapse_core.actions.train.action import TrainProgressCategories
 from synapse_core.context import RuntimeContext
+from synapse_core.enums import RunState
 from synapse_core.errors import (
     ArchiveError,
     ExecutionError,
@@ -32,7 +34,9 @@ from synapse_core.errors import (
     StepFailed,
     ValidationError,
 )
+from synapse_core.executors import ProcessExecutor
 from synapse_core.params import check
+from synapse_core.runs import Runs
 from synapse_core.schemas import TrainResult
 from synapse_core.steps import BaseStep, StepRegistry, StepResult
 
@@ -97,7 +101,6 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_training_stores_its_model_with_its_lineage(world: World, version: int):
     logger = RecordingLogger()
     context = context_of(world, logger)
-    context.env = type(context.env)({"SYNAPSE_PLUGIN_RELEASE_CODE": "shapes@1.2.0"})
     params = {"dataset_id": version, "hyperparameters": [{"epochs": 3, "lr": 0.1}]}
     result = SimpleTrain.dispatch(params, context)
 
@@ -109,7 +112,6 @@ def test_a_training_stores_its_model_with_its_lineage(world: World, version: int
         version,
         "run-1",
     )
-    assert (model.plugin, model.plugin_version) == ("shapes", "1.2.0")
     assert model.metrics == {"train/epoch": 3, "train/loss": 1 / 3, "validation/mAP50": 0.5}
     assert model.configuration["hyperparameter"]["lr"] == 0.1
     told = logger.progress("dataset")
@@ -429,3 +431,79 @@ def test_the_categories_have_their_names():
     assert BaseTrainAction.progress is TrainProgressCategories
     assert [TrainProgressCategories.DATASET, TrainProgressCategories.TRAIN] == ["dataset", "train"]
     assert TrainProgressCategories.MODEL_UPLOAD == "model_upload"
+
+
+# As plugins
+
+
+CONFIG = """
+name: Shapes
+code: shapes
+version: 1.2.0
+category: neural_net
+actions:
+  train: {entrypoint: plugin.TrainAction, method: local}
+  dataset: {entrypoint: plugin.MyDatasetAction, method: local}
+  infer: {entrypoint: plugin.InferAction, method: local}
+"""
+CODE = """
+from pathlib import Path
+from pydantic import BaseModel
+from synapse_core.actions import DatasetAction, DatasetOperation, DatasetParams
+from synapse_core.actions.inference import BaseInferenceAction
+from synapse_core.actions.train import BaseTrainAction, BaseTrainParams
+
+class TrainParams(BaseTrainParams):
+    dataset: int
+    epochs: int = 1
+
+class TrainAction(BaseTrainAction[TrainParams]):
+    target_format = "yolo"
+    def execute(self):
+        weights = Path("best.pt")
+        weights.write_text(f"trained with {Path(self.get_dataset()).name}")
+        return {"name": self.create_model(weights, name="shapes")["name"]}
+
+class MyDatasetParams(DatasetParams):
+    dataset: int
+    operation: DatasetOperation = DatasetOperation.DOWNLOAD
+    target_format: str | None = None
+
+class MyDatasetAction(DatasetAction[MyDatasetParams]):
+    pass
+
+class InferParams(BaseModel):
+    model_id: int
+
+class InferAction(BaseInferenceAction[InferParams]):
+    def execute(self):
+        return (self.load_model(self.params.model_id)["path"] / "best.pt").read_text()
+"""
+
+
+def test_a_plugin_trains_in_a_recorded_run_and_predicts_with_what_it_made(
+    world: World, version: int, tmp_path: Path, home: Path
+):
+    """Takes as long as a worker process needs to start."""
+    plugin = tmp_path / "shapes"
+    plugin.mkdir()
+    (plugin / "config.yaml").write_text(CONFIG)
+    (plugin / "plugin.py").write_text(CODE)
+
+    params = {"dataset": version, "operation": "convert", "target_format": "yolo"}
+    assert run_plugin(plugin, "dataset", params).data_path.name == "data.yaml"
+    run_id = run_plugin(plugin, "train", {"dataset_id": version, "lr": 0.5}, wait=False)
+    runs = Runs(home, {"local": ProcessExecutor()})
+    ended = runs.wait(run_id, 60)
+    runs.close()
+
+    assert ended.state is RunState.SUCCEEDED, ended.failure
+    model = world.backend.get_model(ended.result["model_id"])
+    assert (model.name, model.plugin, model.plugin_version, model.run_id) == (
+        "shapes",
+        "shapes",
+        "1.2.0",
+        run_id,
+    )
+    assert model.configuration == {"hyperparameter": {"epochs": 1, "lr": 0.5}}
+    assert run_plugin(plugin, "infer", {"model_id": model.id}) == "trained with data.yaml"

@@ -11,16 +11,11 @@ from synapse_core.context import RuntimeContext
 from synapse_core.events import to_plain
 from synapse_core.run_folder import RunFolder
 
-_RELEASE = "SYNAPSE_PLUGIN_RELEASE_CODE"
-
 
 def plugin_of(ctx: RuntimeContext) -> tuple[str, str]:
-    """Return the code and the version of the plugin that runs, empty where nobody said so."""
+    """Return the code and the version of the plugin, empty where the run is not recorded."""
     request = RunFolder(ctx.run_folder).request() if ctx.run_folder is not None else None
-    if request is not None:
-        return request.plugin, request.plugin_version
-    code, _, version = (ctx.env.get_str(_RELEASE) or "").partition("@")
-    return code, version
+    return ("", "") if request is None else (request.plugin, request.plugin_version)
 
 
 def plain_params(params: Any) -> dict[str, Any]:
