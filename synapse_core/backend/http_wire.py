@@ -341,18 +341,25 @@ def _chunks(response: httpx.Response, until: float | None) -> Iterator[bytes]:
 
 def _read_all(response: httpx.Response, chunks: Iterator[bytes]) -> bytes:
     """Return the body of an answer. Raises InvalidAnswer for one that is too large to hold."""
+    told = response.headers.get("content-length", "")
+    if told.isdigit() and response.request.method != "HEAD":
+        _check_size(response, int(told))
     parts = []
     size = 0
     for chunk in chunks:
         size += len(chunk)
-        if size > MOST_ANSWER_BYTES:
-            raise InvalidAnswer(
-                f"{response.request.method} {response.url.copy_with(query=None)} answered more than "
-                f"{MOST_ANSWER_BYTES >> 20} MB.",
-                hint="Ask for less at once, with a filter.",
-            )
+        _check_size(response, size)
         parts.append(chunk)
     return b"".join(parts)
+
+
+def _check_size(response: httpx.Response, size_bytes: int) -> None:
+    if size_bytes > MOST_ANSWER_BYTES:
+        raise InvalidAnswer(
+            f"{response.request.method} {response.url.copy_with(query=None)} answered more than "
+            f"{MOST_ANSWER_BYTES >> 20} MB.",
+            hint="Ask for less at once, with a filter.",
+        )
 
 
 def _base(url: str) -> httpx.URL:
@@ -361,7 +368,8 @@ def _base(url: str) -> httpx.URL:
         base = httpx.URL(url.strip())
     except httpx.InvalidURL as error:
         raise InvalidRequest(f"The address of the backend is no URL: {error}") from error
-    if base.scheme not in ("http", "https") or not base.host or base.userinfo or base.query or base.fragment:
+    has_more = base.userinfo or base.query or base.fragment or "%" in base.host
+    if base.scheme not in ("http", "https") or not base.host or has_more:
         raise InvalidRequest(
             f"{base.scheme}://{base.host} cannot be the address of a backend: it has to be http:// or "
             "https:// with a host, and without a user, a query or a fragment.",
