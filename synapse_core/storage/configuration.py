@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from synapse_core.errors import StorageConfigError, did_you_mean
+from synapse_core.errors import InvalidStorageName, StorageConfigError, did_you_mean
 from synapse_core.storage.names import shown
 
 Configuration = Mapping[str, Any]
@@ -60,7 +60,7 @@ def read_configuration(provider: str, settings: Sequence[Setting], given: Any) -
                 f"Storage provider {provider!r} does not know the setting {shown(key)}; it is ignored."
                 f"{did_you_mean(str(key), known)} It knows {', '.join(known)}.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
     return {setting.name: _value(provider, setting, given.get(setting.name)) for setting in settings}
 
@@ -120,7 +120,13 @@ def seconds(value: Any) -> float:
 
 def check_path(value: Any) -> str:
     """Check an absolute path, as another machine has it."""
-    if not text(value).startswith("/") or _DOTS.search(value) or "//" in value or _CONTROL.search(value):
+    if (
+        not text(value).startswith("/")
+        or _DOTS.search(value)
+        or "//" in value
+        or "\\" in value
+        or not value.isprintable()
+    ):
         raise ValueError
     return str(value)
 
@@ -150,9 +156,11 @@ def _value(provider: str, setting: Setting, value: Any) -> Any:
         if is_empty:
             raise ValueError
         return setting.check(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, InvalidStorageName):
         was = "is missing or empty" if is_empty else "cannot be used"
-        it = "" if is_empty or setting.is_secret else f": it is {shown(value)}"
+        # Somebody may have put a user and a password into a URL.
+        is_hidden = is_empty or setting.is_secret or "@" in str(value)
+        it = "" if is_hidden else f": it is {shown(value)}"
         raise StorageConfigError(
             f"The setting {setting.name!r} of a storage of provider {provider!r} {was}{it}. "
             f"Allowed is {setting.allowed}.",

@@ -7,6 +7,7 @@ StorageError; the storage translates it.
 from __future__ import annotations
 
 import errno
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +137,10 @@ def kind_of_os_error(error: Exception) -> type[StorageError]:
         return StorageNotFound
     if isinstance(error, PermissionError):
         return StoragePermissionError
-    if isinstance(error, ConnectionError | TimeoutError) or getattr(error, "errno", None) in _GONE:
+    if (
+        isinstance(error, ConnectionError | TimeoutError | socket.gaierror)
+        or getattr(error, "errno", None) in _GONE
+    ):
         return StorageConnectionError
     return StorageError
 

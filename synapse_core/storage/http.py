@@ -7,6 +7,7 @@ given, and sets no limit to its waits. Here redirects are followed inside the ba
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,12 +47,11 @@ class HttpFiles(RemoteFiles):
         self.base_url = configuration["base_url"]
         wait = configuration["timeout"]
         self._method = "PUT"
-        self._client = httpx.Client(
-            # As it is stored: sizes are compared, and nothing small grows large here.
-            headers={"Accept-Encoding": "identity", **configuration["headers"]},
-            timeout=httpx.Timeout(wait, connect=min(wait, _MOST_CONNECT_SECONDS)),
-            follow_redirects=False,
-        )
+        # As it is stored: sizes are compared, and nothing small grows large here.
+        self._headers = {"Accept-Encoding": "identity", **configuration["headers"]}
+        self._timeout = httpx.Timeout(wait, connect=min(wait, _MOST_CONNECT_SECONDS))
+        self._lock = threading.Lock()
+        self._opened: httpx.Client | None = None
 
     def kind_of(self, error: Exception) -> type[StorageError]:
         if isinstance(error, httpx.TransportError):
@@ -107,7 +107,19 @@ class HttpFiles(RemoteFiles):
         """Nothing to make."""
 
     def close(self) -> None:
-        self._client.close()
+        with self._lock:
+            client, self._opened = self._opened, None
+        if client is not None:
+            client.close()
+
+    @property
+    def _client(self) -> httpx.Client:
+        with self._lock:
+            if self._opened is None:
+                self._opened = httpx.Client(
+                    headers=self._headers, timeout=self._timeout, follow_redirects=False
+                )
+            return self._opened
 
     def _url(self, name: str) -> str:
         return join_url(self.base_url, name, quotes=True)
@@ -119,9 +131,10 @@ class HttpFiles(RemoteFiles):
     @contextmanager
     def _asking(self, method: str, name: str) -> Iterator[httpx.Response]:
         """Give the answer, its content still to be read; redirects that stay in the base are followed."""
-        request = self._client.build_request(method, self._url(name))
+        client = self._client
+        request = client.build_request(method, self._url(name))
         for _ in range(_MOST_REDIRECTS):
-            answer = self._client.send(request, stream=True)
+            answer = client.send(request, stream=True)
             following = answer.next_request
             if following is None:
                 try:
@@ -131,7 +144,7 @@ class HttpFiles(RemoteFiles):
                 return
             answer.close()
             self._check_inside(following.url, name)
-            request = self._client.build_request(method, following.url)
+            request = client.build_request(method, following.url)
         raise StorageError(f"{shown(name)} in {self.base_url} was redirected {_MOST_REDIRECTS} times.")
 
     def _check_inside(self, url: httpx.URL, name: str) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import paramiko
+from paramiko.ssh_exception import NoValidConnectionsError
 
 from synapse_core.errors import (
     StorageConfigError,
@@ -153,9 +154,8 @@ class SftpFiles(RemoteFiles):
     def kind_of(self, error: Exception) -> type[StorageError]:
         if isinstance(error, paramiko.AuthenticationException | paramiko.BadHostKeyException):
             return StoragePermissionError
-        if isinstance(error, self.failures):
+        if isinstance(error, (*self.failures, NoValidConnectionsError)):
             return StorageConnectionError
-        # Without a number it is the resolver's, or the connection's.
         return kind_of_os_error(error)
 
     def info(self, name: str) -> Entry | None:

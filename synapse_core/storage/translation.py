@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from synapse_core.errors import (
     StorageConnectionError,
@@ -34,7 +34,7 @@ class Translator:
 
     files: Files
     base_url: str
-    secrets: tuple[str, ...]
+    secrets: tuple[str, ...] = field(repr=False)
 
     @property
     def expected(self) -> tuple[type[Exception], ...]:
