@@ -25,6 +25,7 @@ from synapse_core.context import RuntimeContext
 from synapse_core.enums import RunState
 from synapse_core.errors import (
     ArchiveError,
+    BackendUnavailable,
     ExecutionError,
     InvalidRequest,
     InvalidResult,
@@ -378,6 +379,49 @@ def test_whatever_fails_leaves_the_backend_as_it_was(
     order = ["dataset", "convert", "train", "model_upload"]
     undone = order[: order.index(after) + 1][::-1]
     assert logger.rolled_back() == ["broken", *undone]
+
+
+def test_a_stop_at_any_event_leaves_the_backend_as_it_was(world: World, version: int, temporary: Path):
+    logger = RecordingLogger()
+    made = StepTrain.dispatch({"dataset": version}, context_of(world, logger))
+    world.backend.delete_model(made["model_id"])
+    before = state(world)
+
+    assert len(logger.events) > 12
+    for last in range(len(logger.events)):
+        context = context_of(world)
+        left = iter(range(last))
+        context.logger = RecordingLogger(
+            lambda _event, left=left, stop=context.stop: stop.request() if next(left, None) is None else None
+        )
+        with pytest.raises(RunStopped), context.stop.armed():
+            StepTrain.dispatch({"dataset": version}, context)
+        assert state(world) == before, f"a stop at event {last}"
+    assert not list(temporary.iterdir())
+
+
+@pytest.mark.parametrize("call", ["list_models", "create_model", "list_ground_truths", "download_file"])
+def test_a_backend_that_fails_in_the_middle_of_a_step_holds_nothing_new(
+    world: World, version: int, call: str
+):
+    class Down:
+        """The backend, of which one call does its work and says that it failed."""
+
+        def __getattr__(self, name: str) -> Any:
+            def failing(*arguments: Any, **named: Any) -> Any:
+                getattr(world.backend, name)(*arguments, **named)
+                raise BackendUnavailable("The backend did not answer.")
+
+            is_first = name == call and name not in vars(self)
+            vars(self)[name] = getattr(world.backend, name)
+            return failing if is_first else getattr(world.backend, name)
+
+    context = context_of(world)
+    context.client = Down()
+    before = state(world)
+    with pytest.raises(StepFailed):
+        StepTrain.dispatch({"dataset": version}, context)
+    assert state(world) == before
 
 
 def test_an_execute_that_only_runs_the_steps_is_no_training(world: World, version: int):
