@@ -155,6 +155,7 @@ def _load(home: Path, model_id: int, together: Any, answers: Any) -> None:
 
 
 def test_two_processes_load_a_model_at_the_same_time(backend: LocalBackend, model: Model, home: Path):
+    """Takes as long as two interpreters need to start."""
     spawning = multiprocessing.get_context("spawn")
     together, answers = spawning.Barrier(2), spawning.Queue()
     processes = [spawning.Process(target=_load, args=(home, model.id, together, answers)) for _ in range(2)]
