@@ -25,7 +25,7 @@ def local_on_sqlite(request: pytest.FixtureRequest, home: Path) -> Iterator[Back
 @contextmanager
 def local_on_postgresql(request: pytest.FixtureRequest, home: Path) -> Iterator[Backend]:
     server: PostgresServer = request.getfixturevalue("postgresql")
-    opened = LocalBackend(home, database_url=server.new_database())
+    opened = LocalBackend(home, database_url=server.empty_database())
     yield opened
     opened.close()
 
@@ -57,7 +57,7 @@ def database_url(request: pytest.FixtureRequest, home: Path) -> str | None:
     if request.param == "sqlite":
         return None
     server: PostgresServer = request.getfixturevalue("postgresql")
-    return server.new_database()
+    return server.empty_database()
 
 
 @pytest.fixture(scope="session")

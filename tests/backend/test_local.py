@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from annotation_begun import Annotation, begin_annotation
+from postgres_server import PostgresServer
 
 from synapse_core.backend import tables
 from synapse_core.backend.local import LocalBackend
@@ -156,7 +157,8 @@ def test_two_processes_make_each_key_once(local: LocalBackend, home: Path, datab
     assert sorted(unit.key for unit in local.list_data_units()) == sorted([*map(str, range(300)), "first"])
 
 
-def test_a_database_is_made_by_many_at_the_same_moment(home: Path, database_url: str | None):
+def test_a_database_of_postgresql_is_made_by_many_at_the_same_moment(home: Path, postgresql: PostgresServer):
+    database_url = postgresql.new_database()
     together = threading.Barrier(6)
 
     def use(_number: int) -> str:
