@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -14,6 +15,8 @@ FILE_TYPES = ("image", "video", "text", "audio", "pcd", "data")
 JOB_STATUSES = ("PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED")
 SPLITS = ("train", "validation", "test")
 _MOST_TOLD = 5
+_CONTROL = re.compile("[\x00-\x1f\x7f]").search
+_HALF = re.compile("[\ud800-\udfff]").search
 
 
 def text(what: str, value: Any, *, most: int = 200, may_be_empty: bool = False) -> str:
@@ -150,9 +153,9 @@ def _problem_of_text(value: Any, most: int, may_be_empty: bool) -> str | None:
         return "is empty"
     if len(value) > most:
         return f"has {len(value):,} characters; {most} are the most"
-    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+    if _CONTROL(value):
         return "has control characters"
-    if any(0xD800 <= ord(character) < 0xE000 for character in value):
+    if _HALF(value):
         return "is not valid Unicode"
     return None
 

@@ -70,7 +70,6 @@ class UploadContext(BaseStepContext):
     upload_id: str = ""
     has_made_collection: bool = False
     outcome: Outcome = field(default_factory=Outcome)
-    crew: Crew = field(default_factory=Crew)
     ledger: Ledger = field(default_factory=Ledger)
 
     @cached_property
@@ -82,6 +81,11 @@ class UploadContext(BaseStepContext):
         return UploadParams.model_validate(
             {name: given[name] for name in UploadParams.model_fields if name in given}
         )
+
+    @cached_property
+    def crew(self) -> Crew:
+        """The threads of the upload."""
+        return Crew(self.runtime_ctx.stop)
 
     @property
     def client(self) -> Backend:

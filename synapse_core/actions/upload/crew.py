@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from synapse_core.actions.pace import Pace
+from synapse_core.stop import StopSignal
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -23,7 +24,9 @@ class WorkEnded(Exception):
 class Crew:
     """One list at a time is worked off. After an error, or a stop, no thread of it is left working."""
 
-    def __init__(self) -> None:
+    def __init__(self, stop: StopSignal) -> None:
+        """stop: of the run whose thread uses the crew."""
+        self._stop = stop
         self._ending = threading.Event()
         self._pool: ThreadPoolExecutor | None = None
 
@@ -45,7 +48,7 @@ class Crew:
 
         def work_on() -> None:
             nonlocal begun
-            while not ending.is_set():
+            while not (ending.is_set() or self._stop.is_requested):
                 with next_lock:
                     index = next(order, None)
                     if index is None:
@@ -56,23 +59,27 @@ class Crew:
         pace = Pace(items=max(25, len(items) // 200))
         self._pool = ThreadPoolExecutor(min(workers, len(items)), thread_name_prefix="synapse-upload")
         try:
-            threads: list[Future[None]] = []
-            for _ in range(min(workers, len(items))):
-                threads.append(self._pool.submit(work_on))  # noqa: PERF401  # a stop between two is seen below
-            left = set(threads)
+            # CPython can raise a stop in the thread that is just being started instead, which then never says
+            # that it was.
+            with self._stop.uninterrupted:
+                left: set[Future[None]] = {
+                    self._pool.submit(work_on) for _ in range(min(workers, len(items)))
+                }
             while left:
                 ended, left = wait(left, timeout=_WAKE_SECONDS, return_when=FIRST_EXCEPTION)
                 for one in ended:
                     one.result()
-                if tell is not None and pace.is_due(begun, len(items)):
-                    tell(begun, len(items))
+                now = begun if left else len(items)
+                if tell is not None and pace.is_due(now, len(items)):
+                    tell(now, len(items))
         finally:
             self.settle()
+        self._stop.raise_if_requested()
         return results  # type: ignore[return-value]  # all of them are there
 
     def check(self) -> None:
         """Called in long work: raises WorkEnded where the work is to end."""
-        if self._ending.is_set():
+        if self._ending.is_set() or self._stop.is_requested:
             raise WorkEnded
 
     def pause(self, seconds: float) -> None:

@@ -62,7 +62,7 @@ def draft_units(context: UploadContext) -> list[UnitDraft]:
     The same content under the same label gets the same key, in whichever run.
     """
     rows = context.excel_metadata.rows if context.excel_metadata is not None else {}
-    match = MetadataMatch(rows)
+    match = MetadataMatch(rows) if rows else None
     created = datetime.now(UTC).isoformat(timespec="seconds")
     drafts = []
     for group in context.organized_files.values():
@@ -79,8 +79,10 @@ def draft_units(context: UploadContext) -> list[UnitDraft]:
             UPLOAD_ID: context.upload_id,
         }
         # What the upload itself says goes before what a table calls the same.
-        drafts.append(UnitDraft(key, group, {**match.find(primary.relative), **group.meta, **own}))
-    context.unmatched_metadata = [name for name in rows if name not in match.used]
+        said = match.find(primary.relative) if match is not None else {}
+        drafts.append(UnitDraft(key, group, {**said, **group.meta, **own}))
+    if match is not None:
+        context.unmatched_metadata = [name for name in rows if name not in match.used]
     return drafts
 
 

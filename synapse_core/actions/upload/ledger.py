@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path, PurePosixPath
 
 from synapse_core.actions.upload.retries import persistently
 from synapse_core.backend import Backend
@@ -93,7 +95,17 @@ class Undoing:
             except StorageError as error:
                 refusals += 1
                 self.left.append(f"file {name}: {error.message}")
+        self._delete_folders(names)
         ledger.forget_files(names)
+
+    def _delete_folders(self, names: Sequence[str]) -> None:
+        """Delete the folders that are empty now, where folders are more than parts of names."""
+        if not self.storage.is_local:
+            return
+        folders = {parent for name in names for parent in PurePosixPath(name).parents if parent.name}
+        for folder in sorted(folders, key=lambda folder: -len(folder.parts)):
+            with suppress(OSError, StorageError):  # others have files in it
+                Path(str(self.storage.get_pathlib(str(folder)))).rmdir()
 
     def _delete_units(self, keys: Sequence[str]) -> bool:
         """Return True where no data unit of this upload is left."""

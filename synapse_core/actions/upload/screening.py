@@ -18,6 +18,7 @@ from synapse_core.actions.upload.file_types import (
     PROGRAMS,
     SIGNATURES,
 )
+from synapse_core.actions.upload.refusals import changed, removed, unreadable
 from synapse_core.actions.upload.report import FailureCode, FileRefused
 from synapse_core.actions.upload.sources import SourceFile, identity_of
 
@@ -70,9 +71,27 @@ def screen(file: SourceFile) -> None:
     except UnsafeArchive as error:
         raise FileRefused(FailureCode.UNSAFE_CONTENT, str(error)) from error
     except OSError as error:
-        raise FileRefused(FailureCode.FILE_LOCKED, f"it cannot be read: {error.strerror}") from error
+        raise unreadable(error) from error
     finally:
         os.close(descriptor)
+
+
+def read_unchanged(file: SourceFile) -> bytes:
+    """Return what a small file holds, which is what its checksum says. Raises FileRefused."""
+    try:
+        descriptor = os.open(file.path, _OPEN)
+        try:
+            # One byte more would be another file already.
+            content = os.read(descriptor, file.size_bytes + 1)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        raise removed() from None
+    except OSError as error:
+        raise unreadable(error) from error
+    if hashlib.sha256(content).hexdigest() != file.checksum:
+        raise changed()
+    return content
 
 
 def take_checksum(file: SourceFile, check_stop: Callable[[], None]) -> None:
@@ -81,6 +100,8 @@ def take_checksum(file: SourceFile, check_stop: Callable[[], None]) -> None:
     digest = hashlib.sha256()
     try:
         block = os.read(descriptor, _BLOCK_BYTES)
+        # Once more: what was looked at may have been another content with the same size and time.
+        _check_head(block[:HEAD_BYTES], file.extension)
         is_text = _is_text(block[:HEAD_BYTES])
         rest = b""
         while block:
@@ -90,9 +111,9 @@ def take_checksum(file: SourceFile, check_stop: Callable[[], None]) -> None:
             rest = block[-_OVERLAP:]
             block = os.read(descriptor, _BLOCK_BYTES)
         if identity_of(descriptor) != file.identity:
-            raise FileRefused(FailureCode.FILE_CORRUPTED, "it was changed while the upload ran")
+            raise changed()
     except OSError as error:
-        raise FileRefused(FailureCode.FILE_LOCKED, f"it cannot be read: {error.strerror}") from error
+        raise unreadable(error) from error
     finally:
         os.close(descriptor)
     file.checksum = digest.hexdigest()
@@ -102,13 +123,13 @@ def _opened(file: SourceFile) -> int:
     try:
         descriptor = os.open(file.path, _OPEN)
     except FileNotFoundError:
-        raise FileRefused(FailureCode.FILE_CORRUPTED, "it was removed while the upload ran") from None
+        raise removed() from None
     except OSError as error:
-        raise FileRefused(FailureCode.FILE_LOCKED, f"it cannot be read: {error.strerror}") from error
+        raise unreadable(error) from error
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode) or identity_of(descriptor) != file.identity:
         os.close(descriptor)
-        raise FileRefused(FailureCode.FILE_CORRUPTED, "it was changed while the upload ran")
+        raise changed()
     return descriptor
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 
 from synapse_core.actions.upload.context import UploadContext
 from synapse_core.actions.upload.crew import Tell
+from synapse_core.actions.upload.refusals import changed
 from synapse_core.actions.upload.report import FailureCode, FileRefused
 from synapse_core.actions.upload.retries import delays
+from synapse_core.actions.upload.screening import HEAD_BYTES, read_unchanged
 from synapse_core.actions.upload.sources import SourceFile, check_unchanged
 from synapse_core.backend import DataCollection, FileReference
-from synapse_core.errors import CapabilityError, StorageError
+from synapse_core.errors import CapabilityError, StorageError, StorageNotFound
 from synapse_core.storage import Storage
 
 # So many lost in a row, and the storage is not there for the rest either.
@@ -54,7 +57,9 @@ class Sender:
                 self._lose(file, refused.code, refused.message)
                 return None
             except StorageError as error:
-                seconds = next(waits, None) if error.retryable else None
+                # A folder can go with another upload's last file just before this one is put there.
+                can_help = error.retryable or isinstance(error, StorageNotFound)
+                seconds = next(waits, None) if can_help else None
                 if seconds is None:
                     self._give_up(file, error)
                     return None
@@ -62,14 +67,8 @@ class Sender:
 
     def _try(self, file: SourceFile) -> FileReference:
         target = self.path_of(file.checksum)
-        ledger = self._context.ledger
-        check_unchanged(file)
-        if ledger.has(target) or not self._is_there(target, file.size_bytes):
-            try:
-                self._storage.upload(file.path, target, sha256=file.checksum)
-            except StorageError:
-                check_unchanged(file)  # the reason that matters, if it is one
-                raise
+        if self._context.ledger.has(target) or not self._is_there(target, file.size_bytes):
+            self._store(file, target)
         return FileReference(
             storage=self._collection.storage,
             path=target,
@@ -78,12 +77,27 @@ class Sender:
             name=file.name,
         )
 
+    def _store(self, file: SourceFile, target: str) -> None:
+        """Store what the file's checksum was taken of, and nothing else. Raises FileRefused, StorageError."""
+        if file.size_bytes <= HEAD_BYTES:
+            self._storage.write_bytes(target, read_unchanged(file))
+            return
+        check_unchanged(file)
+        try:
+            self._storage.upload(file.path, target, sha256=file.checksum)
+        except StorageError as error:
+            check_unchanged(file)  # the reason that matters, if it is one
+            if "sha256" in error.details:
+                raise changed() from error
+            raise
+
     def _is_there(self, target: str, size_bytes: int) -> bool:
         """Return True where the content lies there. Where nothing does, it is this upload's from now on."""
-        try:
-            found = self._storage.stat(target)
-        except CapabilityError:
-            found = None
+        found = None
+        # In a collection that this upload made nothing can lie yet.
+        if not self._context.has_made_collection:
+            with suppress(CapabilityError):
+                found = self._storage.stat(target)
         if found is None:
             self._context.ledger.begin_file(target, target.rpartition("/")[2])
             return False

@@ -8,9 +8,10 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field
+from pathlib import Path
 
+from synapse_core.actions.upload.refusals import changed, removed, unreadable
 from synapse_core.actions.upload.report import FailureCode, FileRefused, Outcome
 
 # What systems and tools leave in folders.
@@ -38,7 +39,8 @@ class SourceFile:
     """One file to upload.
 
     path: absolute. relative: below the folder that was given, POSIX. identity: what is another one once the
-    file was changed or replaced. checksum: SHA-256, '' until it was read.
+    file was changed or replaced. checksum: SHA-256, '' until it was read. extension: the last ending, lower
+    case and with its dot, '' where there is none.
     """
 
     path: str
@@ -47,23 +49,18 @@ class SourceFile:
     changed_ns: int
     identity: tuple[int, int, int, int]
     checksum: str = ""
+    folder: str = field(init=False)
+    name: str = field(init=False)
+    stem: str = field(init=False)
+    extension: str = field(init=False)
 
-    @property
-    def name(self) -> str:
-        return self.relative.rpartition("/")[2]
-
-    @property
-    def folder(self) -> str:
-        return self.relative.rpartition("/")[0]
-
-    @property
-    def extension(self) -> str:
-        """The last ending, lower case and with its dot, '' where there is none."""
-        return PurePosixPath(self.name).suffix.lower()
-
-    @property
-    def stem(self) -> str:
-        return PurePosixPath(self.name).stem
+    def __post_init__(self) -> None:
+        self.folder, _, self.name = self.relative.rpartition("/")
+        # A dot at the beginning or the end begins no ending.
+        dot = self.name.rfind(".")
+        is_ending = 0 < dot < len(self.name) - 1
+        self.stem = self.name[:dot] if is_ending else self.name
+        self.extension = self.name[dot:].lower() if is_ending else ""
 
 
 def find_files(root: str, is_recursive: bool, outcome: Outcome) -> Iterator[SourceFile]:
@@ -99,13 +96,13 @@ def find_files(root: str, is_recursive: bool, outcome: Outcome) -> Iterator[Sour
 def check_unchanged(file: SourceFile) -> None:
     """Raise FileRefused where a file is not the one any more that was looked at."""
     try:
-        found = Path(file.path).stat()
+        found = os.stat(file.path)  # noqa: PTH116  # asked for every file
     except FileNotFoundError:
-        raise FileRefused(FailureCode.FILE_CORRUPTED, "it was removed while the upload ran") from None
+        raise removed() from None
     except OSError as error:
-        raise FileRefused(FailureCode.FILE_LOCKED, f"it cannot be read any more: {error.strerror}") from error
+        raise unreadable(error) from error
     if _identity(found) != file.identity:
-        raise FileRefused(FailureCode.FILE_CORRUPTED, "it was changed while the upload ran")
+        raise changed()
 
 
 def identity_of(descriptor: int) -> tuple[int, int, int, int]:

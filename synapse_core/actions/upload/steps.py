@@ -196,9 +196,8 @@ class UploadFilesStep(_UploadStep):
             lambda begun, total: context.set_progress(len(files) + min(begun, total), everything),
         )
         # What was there before may have been taken away by another upload's rollback in the meantime.
-        reused = [
-            file for file in files if sender.path_of(file.checksum) in needed - context.ledger.files.keys()
-        ]
+        others = needed - context.ledger.files.keys()
+        reused = [file for file in files if sender.path_of(file.checksum) in others]
         sender.send_all(reused, lambda _begun, _total: None)
         self._take_back(context, [name for name in list(context.ledger.files) if name not in needed])
         context.uploaded_files = [
