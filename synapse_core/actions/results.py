@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from synapse_core.actions.item_failures import is_away
 from synapse_core.backend import Listing
-from synapse_core.errors import BackendUnavailable
+from synapse_core.errors import BackendUnavailable, SynapseError
 
 T = TypeVar("T")
 
@@ -16,17 +17,18 @@ FIRST_WAIT_SECONDS = 0.2
 
 
 class Patience:
-    """Repeats what a backend could not do, up to five times in a row, waiting twice as long each time.
+    """Repeats what a backend, or a storage, could not do because it was away.
 
+    Up to five times in a row, and waiting twice as long each time.
     failures: how often it was needed. told: called with each failure and the seconds until the next try.
     """
 
-    def __init__(self, told: Callable[[BackendUnavailable, float], None]) -> None:
+    def __init__(self, told: Callable[[SynapseError, float], None]) -> None:
         self.failures = 0
         self._told = told
         self._in_a_row = 0
 
-    def wait_after(self, error: BackendUnavailable) -> None:
+    def wait_after(self, error: SynapseError) -> None:
         """Wait before the next try. Raises the error where there were enough."""
         self._in_a_row += 1
         self.failures += 1
@@ -45,7 +47,10 @@ class Patience:
         while True:
             try:
                 value = function()
-            except BackendUnavailable as error:
+            except SynapseError as error:
+                # A storage that the backend serves says that it could not store, because of that.
+                if not is_away(error):
+                    raise
                 self.wait_after(error)
             else:
                 self.succeeded()

@@ -12,9 +12,10 @@ from synapse_core.actions.add_task_data.context import (
     Outcome,
     outcome_of,
 )
+from synapse_core.actions.item_failures import is_away
 from synapse_core.actions.results import Patience
 from synapse_core.actions.workflow import BuiltInStep
-from synapse_core.errors import BackendError, ExecutionError, Unavailable
+from synapse_core.errors import ExecutionError, SynapseError
 from synapse_core.steps import StepResult
 
 if TYPE_CHECKING:
@@ -73,9 +74,10 @@ class UploadAnnotationsStep(BuiltInStep[AddTaskDataContext]):
                 continue
             try:
                 restored = patience.call(lambda earlier=earlier: _restore(client, earlier))
-            except Unavailable:
-                left.append(earlier.task_id)
-            except BackendError as error:
+            except SynapseError as error:
+                if is_away(error):
+                    left.append(earlier.task_id)
+                    continue
                 context.errors.append(f"Task {earlier.task_id} keeps its new annotations: {error}")
             else:
                 if restored.status != earlier.status:

@@ -22,7 +22,7 @@ from synapse_core.actions.export.targets import get_target_handler
 from synapse_core.actions.results import Patience, Results
 from synapse_core.actions.workflow import WorkflowAction
 from synapse_core.enums import PluginCategory
-from synapse_core.errors import BackendUnavailable
+from synapse_core.errors import SynapseError
 from synapse_core.steps import StepRegistry
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class BaseExportAction(ExportHooks, WorkflowAction[P]):
     def create_patience(self, context: ExportContext | None = None) -> Patience:
         """Return how a backend that does not answer is asked again; each failure is told."""
 
-        def told(error: BackendUnavailable, wait_seconds: float) -> None:
+        def told(error: SynapseError, wait_seconds: float) -> None:
             if context is not None:
                 context.page_failures += 1
             self.log_message(f"{error} Asking again in {wait_seconds:g} s.", "warning")
