@@ -236,7 +236,7 @@ def test_an_action_of_a_name_of_its_own_is_made_from_a_template(tmp_path: Path, 
 
 
 def test_names_are_written_as_they_are_whatever_is_in_them(tmp_path: Path):
-    name = "Näme: 'a' \"b\" #1 {x} $code \\n"
+    name = "Näme: 'a' \"b\" # {x} $code \\n"
 
     made = create_plugin("odd", path=tmp_path, name=name, description="true")
 
