@@ -16,6 +16,8 @@ BENCHMARKS = (
     "local_run",
     "scaffold",
     "dataset_conversion",
+    "backend_http",
+    "upload",
     "event_rate",
     "task_run",
     "job_run",
