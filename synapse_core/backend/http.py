@@ -16,8 +16,9 @@ import msgspec
 from synapse_core.backend.downloads import write_verified
 from synapse_core.backend.http_files import REACHABLE, open_through_service
 from synapse_core.backend.http_registry import RegistryCalls, Taken
+from synapse_core.backend.http_token import Token
 from synapse_core.backend.http_transfers import post_with_file
-from synapse_core.backend.http_wire import Token, Wire
+from synapse_core.backend.http_wire import Wire
 from synapse_core.backend.protocol import Filters, Listing
 from synapse_core.backend.records import (
     Assignment,

@@ -51,7 +51,7 @@ class ServiceFiles(RemoteFiles):
     def __init__(self, wire: Wire, storage_id: int) -> None:
         self._wire = wire
         self._path = f"storages/{storage_id}/files/"
-        self.base_url = str(wire.url(self._path))
+        self.base_url = f"{wire.base}{self._path}"
 
     def kind_of(self, error: Exception) -> type[StorageError]:
         for kind, ours in (

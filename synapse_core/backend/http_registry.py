@@ -86,8 +86,7 @@ class RestCalls:
                         hint="The list would never end; its service has a fault.",
                     )
                 seen.add(page.next)
-                url = self._wire.url(page.next)
-                page = self._wire.send("GET", path, url=url).decoded(wanted)
+                page = self._wire.send("GET", self._wire.address(page.next)).decoded(wanted)
                 yield page.results
 
         return Listing(count, pages)

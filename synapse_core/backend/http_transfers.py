@@ -96,12 +96,12 @@ def send_in_parts(wire: Wire, file: Path, size_bytes: int) -> str:
             state = _send_part(wire, file, state, start, stop, size_bytes)
             if state.offset != stop:
                 raise InvalidAnswer(
-                    f"{wire.url(state.url)} has {state.offset} bytes of the upload after {stop} were sent."
+                    f"{wire.address(state.url)} has {state.offset} bytes of the upload, not {stop}."
                 )
             content.seek(start)
             digest.update(content.read(stop - start))
     answer = wire.send(
-        *("POST", state.url),
+        *("POST", wire.address(state.url)),
         body=json_body({"md5": digest.hexdigest()}),
         headers={"Content-Type": "application/json"},
         is_repeatable=True,
@@ -121,7 +121,7 @@ def _send_part(
 
     try:
         answer = wire.send(
-            *("PUT", state.url if state is not None else "chunked_upload/"),
+            *("PUT", wire.address(state.url) if state is not None else "chunked_upload/"),
             body=body,
             headers={"Content-Range": f"bytes {start}-{stop - 1}/{size_bytes}"},
         )
@@ -129,7 +129,7 @@ def _send_part(
         if state is None:
             raise
         # The part can be there although the answer was lost, and refused when it came a second time.
-        reached = wire.send("GET", state.url).decoded(Upload)
+        reached = wire.send("GET", wire.address(state.url)).decoded(Upload)
         if reached.offset != stop:
             raise
         return reached

@@ -11,7 +11,7 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -20,17 +20,16 @@ from typing import Any, TypeVar
 import httpx
 
 from synapse_core.backend.http_answers import Answer, error_of, retry_after
+from synapse_core.backend.http_token import Token, TokenAuth
 from synapse_core.errors import (
     BackendError,
     BackendRejected,
-    BackendUnauthorized,
     BackendUnavailable,
     InvalidAnswer,
     InvalidRequest,
 )
 
 T = TypeVar("T")
-Token = str | Callable[[], str | None] | None
 Body = Callable[[], AbstractContextManager[Mapping[str, Any]]]
 Receive = Callable[[httpx.Response, Iterator[bytes]], bytes]
 
@@ -46,49 +45,11 @@ _SAFE = ("GET", "HEAD", "PUT", "DELETE")
 _THREADS = 16
 
 
-class TokenAuth(httpx.Auth):
-    """Puts the headers of core's REST API on a request. Its repr shows none of them."""
-
-    def __init__(self, token: Token, tenant: str | None) -> None:
-        self._token = token
-        self._tenant = tenant
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers.update(self.headers())
-        yield request
-
-    def headers(self) -> dict[str, str]:
-        """Raises BackendUnauthorized for a token that cannot be sent."""
-        found = {}
-        for header, what, value in (
-            ("Synapse-Access-Token", "token", self.token()),
-            ("Synapse-Tenant", "tenant", self._tenant),
-        ):
-            if value:
-                if not (value.isascii() and value.isprintable()):
-                    raise BackendUnauthorized(
-                        f"The {what} of the backend holds characters that cannot be sent in a header.",
-                        hint="Give it without line breaks, in ASCII.",
-                    )
-                found[header] = f"Token {value}"
-        return found
-
-    def token(self) -> str | None:
-        return self._token() if callable(self._token) else self._token
-
-    def without_secrets(self, text: str) -> str:
-        """Return a text of the service without the token, which a careless one repeats."""
-        secret = self.token()
-        return text.replace(secret, "***") if secret else text
-
-    def __repr__(self) -> str:
-        return "TokenAuth(...)"
-
-
 @dataclass(frozen=True)
 class _Call:
     method: str
-    url: httpx.URL
+    url: str
+    params: Any
     headers: Mapping[str, str]
     body: Body
     receive: Receive
@@ -97,7 +58,7 @@ class _Call:
 
     @property
     def asked(self) -> str:
-        return f"{self.method} {self.url.copy_with(query=None)}"
+        return f"{self.method} {self.url.partition('?')[0]}"
 
 
 @dataclass(frozen=True)
@@ -127,6 +88,7 @@ class Wire:
         transport: httpx.BaseTransport | None,
     ) -> None:
         self.base = _base(url)
+        self._address = str(self.base)
         self.auth = TokenAuth(token, tenant)
         self._timeout = httpx.Timeout(
             httpx.Timeout(USUAL_READ_SECONDS, connect=_CONNECT_SECONDS) if timeout is None else timeout
@@ -169,18 +131,15 @@ class Wire:
         finally:
             self._calling.until = None
 
-    def url(self, path: str, asked: str = "") -> httpx.URL:
-        """Return an address below the backend's own. path: relative, or whole as the service gave it.
+    def address(self, told: str) -> str:
+        """Return an address that the service told, whole. told: whole, or relative to the backend's own.
 
         Raises InvalidAnswer for one at another place: the token would go there.
         """
         try:
-            url = httpx.URL(path) if "://" in path or path.startswith("/") else self.base.join(path)
-            url = self.base.join(url)
+            url = self.base.join(told)
         except httpx.InvalidURL as error:
-            raise InvalidAnswer(
-                f"{asked or self.base} answered the address {path[:200]!r}: {error}"
-            ) from error
+            raise InvalidAnswer(f"{self.base} answered with the address {told[:200]!r}: {error}") from error
         same_place = (url.scheme, url.host, url.port) == (self.base.scheme, self.base.host, self.base.port)
         if not same_place or not url.path.startswith(self.base.path) or url.userinfo:
             raise InvalidAnswer(
@@ -188,7 +147,7 @@ class Wire:
                 f"which is outside of the backend at {self.base}.",
                 hint="Nothing was sent there. Check the address that the service gives for itself.",
             )
-        return url
+        return str(url)
 
     def send(
         self,
@@ -201,26 +160,24 @@ class Wire:
         receive: Receive | None = None,
         is_repeatable: bool | None = None,
         read_seconds: float | None = None,
-        url: httpx.URL | None = None,
     ) -> Answer:
         """Ask, again where that is safe, and return the answer, which is a success.
 
+        path: below the backend's address, quoted; or whole, as `address` gives it.
         body: opened anew for each attempt; gives httpx's own arguments. receive: reads the answer's body.
         is_repeatable: whether the service may get it twice; GET, PUT and DELETE may. Others bear a key.
         read_seconds: longer than usual, where the service has much to do.
         """
         if self._closed.is_set():
             raise InvalidRequest(f"The connection to the backend at {self.base} was closed.")
-        found = self.url(path) if url is None else url
-        if params:
-            found = found.copy_merge_params(params)
+        url = path if path.startswith(self._address) else self._address + path
         sent = dict(headers or {})
         if is_repeatable is None:
             is_repeatable = method in _SAFE
         if method == "POST":
             sent["Idempotency-Key"] = uuid.uuid4().hex
         call = _Call(
-            *(method, found, sent, body or (lambda: nullcontext({})), receive or _read_all),
+            *(method, url, params, sent, body or (lambda: nullcontext({})), receive or _read_all),
             is_repeatable=is_repeatable,
             read_seconds=read_seconds,
         )
@@ -267,8 +224,9 @@ class Wire:
             with call.body() as body:
                 request = self._client.build_request(
                     *(call.method, call.url),
+                    params=call.params,
                     headers=call.headers,
-                    timeout=httpx.Timeout(**self._limits(call, until)),
+                    timeout=self._limits(call, until),
                     **body,
                 )
                 response = self._client.send(request, stream=True)
@@ -300,15 +258,17 @@ class Wire:
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Answer(call.asked, response.status_code, headers, body, self.auth.without_secrets)
 
-    def _limits(self, call: _Call, until: float | None) -> dict[str, float | None]:
+    def _limits(self, call: _Call, until: float | None) -> httpx.Timeout:
         """Return the seconds that each part of an attempt may take."""
+        if call.read_seconds is None and until is None:
+            return self._timeout
         limits = self._timeout.as_dict()
         if call.read_seconds is not None and limits["read"] is not None:
             limits["read"] = max(limits["read"], call.read_seconds)
         if until is not None:
             left = max(0.01, until - time.monotonic())
             limits = {name: left if usual is None else min(usual, left) for name, usual in limits.items()}
-        return limits
+        return httpx.Timeout(**limits)
 
     def _unreachable(self, call: _Call, error: Exception) -> BackendUnavailable:
         return BackendUnavailable(
@@ -375,7 +335,7 @@ def _base(url: str) -> httpx.URL:
             "https:// with a host, and without a user, a query or a fragment.",
             hint="Give an address like https://api.example.org/v1; the token is given apart from it.",
         )
-    return base if base.path.endswith("/") else base.copy_with(path=f"{base.path}/")
+    return base.copy_with(path=f"{base.path.rstrip('/')}/")
 
 
 def _is_loopback(host: str) -> bool:
