@@ -223,6 +223,35 @@ def test_what_is_uploaded_and_annotated_is_exported(everything: Path, home: Path
     assert (folder / "origin_files" / "cat.txt").read_text() == "A cat sleeps in the sun.\n"
 
 
+def test_tasks_are_annotated_from_their_pictures(everything: Path, home: Path, tmp_path: Path):
+    from PIL import Image
+
+    from synapse_core import run_plugin
+    from synapse_core.backend import NewTask
+    from synapse_core.backend.local import LocalBackend
+
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number in range(2):
+        picture = Image.new("L", (60, 40), 10)
+        picture.paste(250, (10, 10, 30 + number, 20))
+        picture.save(pictures / f"{number}.png")
+    uploaded = run_plugin(everything / "upload", "upload", {"path": str(pictures)})
+    backend = LocalBackend(home)
+    project = backend.create_project("boxes", uploaded["data_collection"])
+    units = list(backend.list_data_units({"data_collection": uploaded["data_collection"]}))
+    backend.create_tasks(project.id, [NewTask(data_unit=unit.id) for unit in units])
+
+    result = run_plugin(everything / "pre_annotation", "add_task_data")
+
+    assert (result["success_count"], result["failed_count"]) == (2, 0), result
+    found = [
+        one.data["images"][0]["bounding_box"] for one in backend.list_assignments({"project": project.id})
+    ]
+    backend.close()
+    assert sorted(boxes[0]["data"] for boxes in found) == [[10, 10, 20, 10], [10, 10, 21, 10]]
+
+
 def test_an_action_of_a_name_of_its_own_is_made_from_a_template(tmp_path: Path, home: Path):
     made = create_plugin("words", path=tmp_path, actions=["count_words", "fit=train"])
 
