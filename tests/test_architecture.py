@@ -118,7 +118,7 @@ COMES_WITH = {
     "requests": "google-cloud-storage",
 }
 # Extras of pyproject.toml whose packages a module of ours imports; it says what to install without them.
-EXTRAS = ("s3", "gcs", "sftp")
+EXTRAS = ("excel", "s3", "gcs", "sftp")
 # Starting a server, a supervisor or a script must not wait for these.
 HEAVY = ("ray", "numpy", "fastapi", "sqlalchemy")
 
@@ -199,6 +199,7 @@ NAMED_OBJECTS = {
     "synapse_core.pipelines.action_run._STATES": "table: state of a run -> state of an action",
     "synapse_core.runs.run._CHANGES": "table: event kind -> what it changes",
     "synapse_core.runs.standing._CHANGES": "table: event kind -> what it changes in a progress",
+    "synapse_core.storage.gcs._RETRY": "how long Google's store is asked again, built once",
     "synapse_core.storage.providers._ALIASES": "table: other name -> storage provider",
     "synapse_core.storage.providers._MODULES": "table: storage provider -> module",
     "synapse_core.storage.providers._REGISTERED": "table: storage provider of a program -> what makes it",

@@ -126,8 +126,8 @@ class GcsFiles(RemoteFiles):
         for each in [name, *(entry.name for entry in self.walk(name))]:
             try:
                 self.remove(each)
-            except NoSuchObject:  # a folder has no object of its own, mostly
-                continue
+            except NoSuchObject:
+                continue  # a folder has no object of its own, mostly
 
     def entries(self, folder: str) -> list[Entry]:
         prefix = f"{folder}/" if folder else ""
