@@ -14,6 +14,7 @@ import httpx
 import pytest
 from backend_services import TOKEN, serving
 
+from synapse_core.backend import FileSpecification, NewDataUnit
 from synapse_core.backend.http import HttpBackend
 from synapse_core.backend.local import LocalBackend
 from synapse_core.backend.service import Service, create_app
@@ -128,6 +129,26 @@ def test_a_failure_of_the_service_tells_nothing_of_itself(home: Path, monkeypatc
         assert answer.status_code >= 500
         assert "Traceback" not in answer.text
         assert set(answer.json()) == {"code", "message", "hint", "details"}
+
+
+def test_a_filter_may_have_thousands_of_values(home: Path):
+    with serving(home) as (url, local), HttpBackend(url, TOKEN) as backend:
+        local.open_storage()
+        collection = local.create_data_collection(
+            "Texts", [FileSpecification(name="text", is_required=False)]
+        )
+        units = local.create_data_units(
+            collection.id, [NewDataUnit(key=f"{n}", files={}) for n in range(250)]
+        )
+        wanted = [f"{unit.key}" for unit in units[:230]] + [
+            f"a key that is not there {n}" for n in range(5000)
+        ]
+
+        found = backend.list_data_units({"key": wanted, "data_collection": collection.id})
+
+        assert found.count == 230
+        assert list(found) == units[:230]
+        assert list(backend.list_data_units({"key": wanted}, after=units[99].id)) == units[100:230]
 
 
 # As a process of its own

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from synapse_core.backend.protocol import Backend
 from synapse_core.backend.service.answers import json_answer, tell_error, tell_failure, tell_http_error
 from synapse_core.backend.service.gate import MOST_BODY_BYTES, MOST_FILE_BYTES, Gate
+from synapse_core.backend.service.long_queries import LongQueries
 from synapse_core.backend.service.routes import Api
 from synapse_core.backend.service.stored import add_file_routes
 from synapse_core.backend.service.uploads import Uploads
@@ -52,6 +53,8 @@ def create_app(
         },
     )
     app.state.folder = folder / "passing"
+    app.add_middleware(LongQueries)
+    # The last that is added is the first that is passed.
     app.add_middleware(Gate, token=token, most_body_bytes=most_body_bytes, most_file_bytes=most_file_bytes)
 
     def health() -> Response:
