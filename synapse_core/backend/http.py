@@ -14,7 +14,7 @@ import httpx
 import msgspec
 
 from synapse_core.backend.downloads import write_verified
-from synapse_core.backend.http_files import REACHABLE, open_through_service
+from synapse_core.backend.http_files import open_stored
 from synapse_core.backend.http_registry import RegistryCalls, Taken
 from synapse_core.backend.http_token import Token
 from synapse_core.backend.http_transfers import post_with_file
@@ -36,7 +36,7 @@ from synapse_core.backend.records import (
     Task,
 )
 from synapse_core.errors import RecordNotFound
-from synapse_core.storage import Storage, get_storage
+from synapse_core.storage import Storage
 
 
 class _Existing(msgspec.Struct, frozen=True):
@@ -124,9 +124,7 @@ class HttpBackend(RegistryCalls):
         with self._wire.within():
             wanted = "default" if storage_id is None else storage_id
             record = self._get(StorageRecord, "storages", wanted, {"with_configuration": "true"})
-        if record.provider in REACHABLE:
-            return get_storage({"provider": record.provider, "configuration": record.configuration})
-        return open_through_service(self._wire, record.id)
+        return open_stored(self._wire, record)
 
     def create_data_file(
         self, path: Path, *, storage: int | None = None, name: str | None = None

@@ -12,6 +12,7 @@ import msgspec
 
 from synapse_core.backend.http_transfers import fetch
 from synapse_core.backend.http_wire import Wire
+from synapse_core.backend.records import StorageRecord
 from synapse_core.errors import (
     BackendError,
     BackendUnauthorized,
@@ -22,12 +23,12 @@ from synapse_core.errors import (
     StorageNotFound,
     StoragePermissionError,
 )
-from synapse_core.storage import Storage
+from synapse_core.storage import Storage, get_registered_providers, get_storage
 from synapse_core.storage.files import Capabilities, Entry, Provider, walk_entries
 from synapse_core.storage.remote import RemoteFiles
 
-# Files of these lie anywhere; whoever has the configuration reaches them.
-REACHABLE = ("s3", "gcs", "sftp", "http")
+# Providers whose files are those of one machine, or of one process.
+_OF_THE_SERVICE = ("local", "file_system", "memory")
 
 
 class StoredEntry(msgspec.Struct, frozen=True):
@@ -126,6 +127,17 @@ class _ServiceConnection:
             "A storage that is reached through a service cannot be sent to another process: it would "
             "carry the service's token. Open it there, with open_storage() of that process's backend."
         )
+
+
+def open_stored(wire: Wire, record: StorageRecord) -> Storage:
+    """Return a storage: itself where this process can reach it, else through the service that keeps it.
+
+    record: with its configuration.
+    """
+    provider = record.provider.lower()
+    if provider in _OF_THE_SERVICE or provider not in get_registered_providers():
+        return open_through_service(wire, record.id)
+    return get_storage({"provider": record.provider, "configuration": record.configuration})
 
 
 def open_through_service(wire: Wire, storage_id: int) -> Storage:
