@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 TOOLSETS = ("core", "data", "author", "publish")
 # What leaves this machine is shown only to who asked for it.
-DEFAULT_TOOLSETS = frozenset(TOOLSETS) - {"publish"}
+DEFAULT_TOOLSETS = frozenset(("core", "data", "author"))
 
 
 @dataclass(frozen=True)

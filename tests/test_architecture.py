@@ -41,7 +41,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
     13: ("executors",),
     14: ("plugin_child", "publishing", "releases", "registry"),
     15: ("runs",),
-    16: ("home", "runner", "pipelines", "__init__"),
+    16: ("models", "home", "runner", "pipelines", "__init__"),
     17: ("synapse_mcp",),
 }
 # What a plugin may use of synapse_core.

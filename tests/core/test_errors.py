@@ -6,6 +6,7 @@ import copy
 import inspect
 import pickle
 import re
+from pathlib import Path
 
 import pytest
 
@@ -15,31 +16,50 @@ from synapse_core.errors import (
     ActionNotFoundError,
     AmbiguousDataset,
     ArchiveError,
+    BackendConflict,
+    BackendError,
+    BackendRejected,
+    BackendUnauthorized,
+    BackendUnavailable,
+    CapabilityError,
     Conflict,
     DatasetError,
     DiskFull,
     ExecutionError,
+    InvalidAnswer,
     InvalidConfig,
     InvalidDataset,
     InvalidRequest,
     InvalidResult,
+    InvalidStorageName,
     LossyConversion,
     MissingDependency,
+    NoBackend,
     NotFound,
     PluginError,
     PluginLoadError,
     PluginNotFound,
+    ProviderNotFound,
+    RateLimited,
     RayUnavailable,
+    RecordNotFound,
     RunFailed,
     RunNotFound,
     RunStopped,
     SchemaIncompatibleError,
+    SecretInPlugin,
     StepFailed,
+    StorageConfigError,
+    StorageConnectionError,
+    StorageError,
+    StorageNotFound,
+    StoragePermissionError,
     SynapseError,
     Unavailable,
     UnknownConversion,
     UnknownFormat,
     UnrecognisedDataset,
+    UploadError,
     ValidationError,
     did_you_mean,
     nearest,
@@ -52,7 +72,7 @@ def all_classes() -> set[type]:
         for member in vars(errors).values()
         if inspect.isclass(member)
         and issubclass(member, BaseException)
-        and member.__module__ == errors.__name__
+        and member.__module__.startswith(errors.__name__)
     }
 
 
@@ -126,6 +146,25 @@ EXAMPLES: list[SynapseError] = [
     Unavailable("m", hint="h", retryable=False),
     RayUnavailable("m", hint="h"),
     DiskFull("home", "no space"),
+    SecretInPlugin(Path("shapes"), [".env"]),
+    NoBackend("train"),
+    BackendError("m", {"a": 1}, hint="h"),
+    RecordNotFound("model", 4, hint="h"),
+    BackendRejected("m", hint="h"),
+    BackendConflict("m", hint="h"),
+    BackendUnauthorized("m", hint="h"),
+    InvalidAnswer("m", hint="h"),
+    BackendUnavailable("m", hint="h"),
+    RateLimited("m", hint="h"),
+    StorageError("m", {"a": 1}, hint="h"),
+    StorageConfigError("m", hint="h"),
+    ProviderNotFound("ftp", ["s3", "sftp"]),
+    InvalidStorageName("'../x'", "it leads out of the base"),
+    StorageNotFound("m", hint="h"),
+    StoragePermissionError("m", hint="h"),
+    StorageConnectionError("m", hint="h"),
+    UploadError("m", hint="h"),
+    CapabilityError("m", hint="h"),
 ]
 
 
@@ -179,6 +218,9 @@ def test_what_can_succeed_later_says_so():
         "Unavailable",
         "RayUnavailable",
         "DiskFull",
+        "BackendUnavailable",
+        "RateLimited",
+        "StorageConnectionError",
     ]
     assert SynapseError("m", retryable=True).retryable
     assert not SynapseError.retryable
