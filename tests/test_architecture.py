@@ -38,7 +38,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
     10: ("config",),
     11: ("discovery", "config_request", "scaffold"),
     12: ("worker", "supervisor", "describe"),
-    13: ("executors",),
+    13: ("executors", "deployments"),
     14: ("plugin_child", "publishing", "releases", "registry"),
     15: ("runs",),
     16: ("models", "home", "runner", "pipelines", "__init__"),
@@ -51,6 +51,11 @@ LAST_LINE_FOR_PLUGINS = 9
 # (where they were promised, where they are) -> why.
 PROMISED_BELOW = {
     ("synapse_core.executors.ray", "synapse_core.pipelines.executor"): "RayPipelineExecutor makes runs",
+    ("synapse_core.actions.inference", "synapse_core.deployments.action"): "it deploys on the cluster",
+    (
+        "synapse_core.actions.inference.deployment",
+        "synapse_core.deployments.action",
+    ): "it deploys on the cluster",
 }
 
 # Where a third-party package may be imported; a name stands for itself and all that is below it.
@@ -58,7 +63,13 @@ FENCES: dict[str, tuple[str, ...]] = {
     "mcp": ("synapse_mcp",),
     "mcp_types": ("synapse_mcp",),
     "anyio": ("synapse_core.runs", "synapse_mcp"),
-    "ray": ("synapse_core.executors.ray", "synapse_core.datasets.parts"),
+    "ray": (
+        "synapse_core.executors.ray",
+        "synapse_core.datasets.parts",
+        "synapse_core.actions.inference.serve",
+        "synapse_core.deployments.replica",
+    ),
+    "jwt": ("synapse_core.actions.inference.model_token",),
     "grpc": ("synapse_core.executors.ray",),
     "packaging": ("synapse_core.executors.ray.requirements",),
     "sqlalchemy": ("synapse_core.database", "synapse_core.runs.store", "synapse_core.backend"),
@@ -66,9 +77,11 @@ FENCES: dict[str, tuple[str, ...]] = {
     "httpx": (
         "synapse_core.storage.http",
         "synapse_core.backend",
+        "synapse_core.deployments.calls",
+        "synapse_core.deployments.rollout",
     ),
-    "fastapi": ("synapse_core.backend.service",),
-    "starlette": ("synapse_core.backend.service",),
+    "fastapi": ("synapse_core.backend.service", "synapse_core.actions.inference"),
+    "starlette": ("synapse_core.backend.service", "synapse_core.actions.inference.ingress"),
     "uvicorn": ("synapse_core.backend.service",),
     "yaml": ("synapse_core.yaml_lines",),
     "regex": ("synapse_core.runs.log",),
@@ -109,6 +122,7 @@ FENCES: dict[str, tuple[str, ...]] = {
 # Packages that are known to pyproject.toml by another name, or come with another one.
 COMES_WITH = {
     "yaml": "pyyaml",
+    "jwt": "pyjwt",
     "mcp_types": "mcp",
     "grpc": "ray",
     "PIL": "pillow",
@@ -130,6 +144,9 @@ BROAD_HANDLERS = {
     "synapse_core.steps.orchestrator:Orchestrator._run_step": "a step is foreign code",
     "synapse_core.steps.orchestrator:Orchestrator._roll_back": "one rollback must not keep the others back",
     "synapse_core.actions.train.action:BaseTrainAction.run": "deletes what was made, then raises it again",
+    "synapse_core.actions.inference.serve:BaseServeDeployment._infer_alone": "a plugin's model: one fails",
+    "synapse_core.actions.inference.serve:BaseServeDeployment._load": "a plugin's code: a ModelLoadError",
+    "synapse_core.actions.inference.ingress:build_app": "a plugin's model: its sender is told",
     "synapse_core.backend.service.keys:Keys.once": "who waits for the same call gets its error too",
     "synapse_core.base_action:BaseAction.check_result": "a result model's validators are foreign code",
     "synapse_core.discovery:load_action": "importing a plugin is running foreign code",
@@ -241,6 +258,8 @@ ONE_PLACE = {
         "synapse_core.integrations.ultralytics",
         "synapse_core.datasets",
         "synapse_core.datasets.formats",
+        "synapse_core.deployments.action",
+        "synapse_core.deployments.replica",
         "synapse_core.discovery",
         "synapse_core.executors.ray.cluster",
         "synapse_core.executors.ray.connection",

@@ -266,14 +266,12 @@ _LATER = {
     # specialised actions
     "actions.upload": "BaseUploadAction UploadParams UploadContext",
     "actions.upload.action": "UploadProgressCategories",
-    "actions.inference": "BaseDeploymentAction BaseServeDeployment DeploymentContext",
-    "actions.inference.deployment": "DeploymentProgressCategories",
     "executors.ray": "RayActorExecutor(runtime_env)",
     # the backend: its loggers, trials and states, and the errors of publishing
     "loggers": "TqdmLogger BackendLogger JobLogger BaseLogger.get_progress_record BaseLogger.set_step(order)",
     "context": "RuntimeContext.log_trials",
     "enums": "JobStatus ContainerKind AnnotationTool",
-    "errors": "ModelLoadError PluginUploadError BuildError ChecksumMismatchError PluginRunError",
+    "errors": "PluginUploadError BuildError ChecksumMismatchError PluginRunError",
     # forms, and writing a config.yaml from the code
     "params": "pydantic_to_ui_schema get_action_ui_schema",
     "discovery": "PluginDiscovery.get_action_ui_schema PluginDiscovery.get_action_result_ui_schema "

@@ -12,14 +12,20 @@
     │   └── ExecutionError               execution_failed     the action ran and failed
     │       ├── StepFailed               step_failed          also a RuntimeError
     │       ├── ActionFailed             (the cause's code)   an action of a pipeline; also a RuntimeError
+    │       ├── DeploymentFailed         deployment_failed    a version did not start, or did not answer
+    │       ├── ModelLoadError           model_load_failed    a deployment could make nothing of its files
+    │       ├── InferenceFailed          inference_failed     a deployment's code failed at a request
     │       └── InvalidResult            invalid_result       not JSON, too large, or (strict) off its model
     ├── NotFound                         not_found            carries the nearest valid names
     │   ├── PluginNotFound               unknown_plugin
     │   ├── ActionNotFoundError          unknown_action       also a PluginError
     │   ├── RunNotFound                  unknown_run
+    │   ├── DeploymentNotFound           unknown_deployment
     │   └── UnknownFormat                unknown_format       of a dataset
     │       └── UnknownConversion        unknown_conversion   no converter between two; also a ValueError
     ├── InvalidRequest                   invalid_request      the call itself cannot be carried out as asked
+    │   └── InputsRejected               inputs_rejected      a deployment does not take what it was sent
+    ├── InvalidModelToken                invalid_token        forged, expired, or for another deployment
     ├── Conflict                         conflict             the same key stands for something else
     ├── DatasetError                     dataset_error
     │   ├── UnrecognisedDataset          unrecognised_dataset what stands there fits no format
@@ -47,6 +53,7 @@
     ├── RunStopped*                      stopped              * a BaseException: `except Exception` misses it
     └── Unavailable                      unavailable          a service is down, retrying later can help
         ├── RayUnavailable               ray_unavailable
+        ├── DeploymentUnavailable        deployment_unavailable  it is starting, or gone
         ├── NoBackend                    no_backend           the run was given none; also a RuntimeError
         └── DiskFull                     disk_full            nothing more can be recorded in the home
 
@@ -82,6 +89,15 @@ from synapse_core.errors.datasets import (
     UnknownConversion,
     UnknownFormat,
     UnrecognisedDataset,
+)
+from synapse_core.errors.deployments import (
+    DeploymentFailed,
+    DeploymentNotFound,
+    DeploymentUnavailable,
+    InferenceFailed,
+    InputsRejected,
+    InvalidModelToken,
+    ModelLoadError,
 )
 from synapse_core.errors.plugins import (
     ActionFailed,
@@ -164,4 +180,11 @@ __all__ = [
     "InvalidAnswer",
     "BackendUnavailable",
     "RateLimited",
+    "DeploymentNotFound",
+    "DeploymentFailed",
+    "InferenceFailed",
+    "InputsRejected",
+    "InvalidModelToken",
+    "ModelLoadError",
+    "DeploymentUnavailable",
 ]

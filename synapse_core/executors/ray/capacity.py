@@ -25,10 +25,11 @@ def asked_of(resources: Resources) -> dict[str, float]:
     return {name: amount for name, amount in asked.items() if amount}
 
 
-def check_fits(resources: Resources, status: ClusterStatus) -> None:
+def check_fits(resources: Resources, status: ClusterStatus, who: str = "The run") -> None:
     """Raise InvalidRequest where no node of the cluster could ever give what is asked for.
 
-    A cluster that has not been started lets everything pass; it is asked again once it runs.
+    who: begins the sentence. A cluster that has not been started lets everything pass; it is asked again
+    once it runs.
     """
     asked = asked_of(resources)
     if not status.nodes or any(_fits(asked, node) for node in status.nodes):
@@ -40,7 +41,7 @@ def check_fits(resources: Resources, status: ClusterStatus) -> None:
     if all(asked[name] <= most[name] for name in short):
         there += ", but no single node has all of that"
     raise InvalidRequest(
-        f"The run asks for {wanted}; the largest node of the cluster has {there}.",
+        f"{who} asks for {wanted}; the largest node of the cluster has {there}.",
         {"asked": asked, "largest_node": most, "cluster": _sum(status)},
         hint="Ask for less (resources of the call, or of the action in config.yaml), or use a cluster "
         "that has more.",

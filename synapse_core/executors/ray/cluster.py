@@ -153,6 +153,11 @@ class RayCluster:
             return self._told_by(head, address, answer)
 
     @property
+    def folder(self) -> Path:
+        """The folder of the home in which everything about its clusters is."""
+        return self._head.folder
+
+    @property
     def wanted(self) -> Path:
         """A file of the home that is touched while runs wait for a worker, so that idle ones make room."""
         return self._head.folder / "wanted"

@@ -85,13 +85,22 @@ class JobServer:
             ) from None
         self._is_known = True
 
+    def call(
+        self, method: str, path: str, content: bytes | None = None, seconds: float = _ASK_SECONDS
+    ) -> tuple[int, bytes]:
+        """Return (status, answer) of any call of the cluster's REST API; it lets us in."""
+        self.check()
+        status, body = self._request(method, path, content, seconds)
+        self._let_in(status)
+        return status, body
+
     def submit(self, run_id: str, body: dict[str, Any]) -> bool:
         """Hand a job in. Returns False where one of this id is there already: nothing changed then.
 
         Raises InvalidRequest where the server refuses what it was given.
         """
         content = msgspec.json.encode({**body, "submission_id": run_id})
-        status, answer = self._call("POST", "/api/jobs/", content, _SUBMIT_SECONDS)
+        status, answer = self.call("POST", "/api/jobs/", content, _SUBMIT_SECONDS)
         if status == 200:
             return True
         words = answer.decode(errors="replace")
@@ -108,18 +117,18 @@ class JobServer:
 
     def job(self, run_id: str) -> Job | None:
         """Return what is known of a job, None where there is none of this id."""
-        status, body = self._call("GET", f"/api/jobs/{quote(run_id)}")
+        status, body = self.call("GET", f"/api/jobs/{quote(run_id)}")
         return None if status == 404 else msgspec.json.decode(self._good(status, body), type=Job)
 
     def stop(self, run_id: str) -> None:
         """Ask a job to stop; the answer does not tell whether it does. One that is gone needs no stop."""
-        status, body = self._call("POST", f"/api/jobs/{quote(run_id)}/stop")
+        status, body = self.call("POST", f"/api/jobs/{quote(run_id)}/stop")
         if status != 404:
             self._good(status, body)
 
     def delete(self, run_id: str) -> bool:
         """Have the server forget an ended job. Returns False where it knows none of this id."""
-        status, body = self._call("DELETE", f"/api/jobs/{quote(run_id)}")
+        status, body = self.call("DELETE", f"/api/jobs/{quote(run_id)}")
         if status == 404:
             return False
         if b"non-terminal state" in body:
@@ -131,33 +140,25 @@ class JobServer:
 
     def log(self, run_id: str) -> str:
         """Return what Ray itself noted of a job; empty where it holds nothing that can be read."""
-        status, body = self._call("GET", f"/api/jobs/{quote(run_id)}/logs")
+        status, body = self.call("GET", f"/api/jobs/{quote(run_id)}/logs")
         # 500: Ray cannot read a log that is not UTF-8.
         return str(msgspec.json.decode(body).get("logs") or "") if status == 200 else ""
 
     def upload(self, name: str, content: Callable[[], bytes]) -> str:
         """Give the cluster a package for runtime environments, unless it has it. Returns its URI."""
         path = f"/api/packages/gcs/{quote(name)}"
-        status, body = self._call("GET", path)  # it is also kept for ten minutes more
+        status, body = self.call("GET", path)  # it is also kept for ten minutes more
         if status == 404:
-            status, body = self._call("PUT", path, content(), _UPLOAD_SECONDS)
+            status, body = self.call("PUT", path, content(), _UPLOAD_SECONDS)
         self._good(status, body)
         return f"gcs://{name}"
 
     def nodes(self) -> list[dict[str, float]]:
         """Return what each live node has, by Ray's names: "CPU", "GPU", "memory" (bytes) among them."""
-        status, body = self._call("GET", "/api/v0/nodes?detail=true&limit=1000")
+        status, body = self.call("GET", "/api/v0/nodes?detail=true&limit=1000")
         answer = msgspec.json.decode(self._good(status, body), type=_Nodes)
         found = answer.data["result"]["result"]
         return [node["resources_total"] for node in found if node["state"] == "ALIVE"]
-
-    def _call(
-        self, method: str, path: str, content: bytes | None = None, seconds: float = _ASK_SECONDS
-    ) -> tuple[int, bytes]:
-        self.check()
-        status, body = self._request(method, path, content, seconds)
-        self._let_in(status)
-        return status, body
 
     def _let_in(self, status: int) -> None:
         if status in (401, 403):
