@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synapse_core.backend_choice import open_backend
+from synapse_core.deployments import Deployments
 from synapse_core.executors import Executor, ProcessExecutor
 from synapse_core.executors.ray import RayActorExecutor, RayCluster, RayJobRuns
 from synapse_core.profile import Profile
@@ -48,6 +49,7 @@ class Home:
             "task": RayActorExecutor(cluster=self.cluster),
             "job": RayJobRuns(self.cluster),
         }
+        self.deployments = Deployments(path, self.cluster, self.open_backend)
         self.runs = Runs(path, executors, profile=self.profile.name, adopts=adopts)
 
     def open_backend(self, *, deadline_seconds: float | None = None) -> Backend:

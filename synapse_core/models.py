@@ -1,4 +1,4 @@
-"""The models of a home's backend: registering one from a run or a path, and listing them."""
+"""The models of a home's backend: registering one, finding them, and the request that deploys one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from urllib.parse import unquote, urlparse
 from synapse_core.actions.model_files import as_file
 from synapse_core.backend import Backend, Model
 from synapse_core.enums import RunState
-from synapse_core.errors import InvalidRequest, NotFound, RunNotFound, nearest
+from synapse_core.errors import InvalidRequest, NotFound, RunNotFound, did_you_mean, nearest
+from synapse_core.registry import Registry
 from synapse_core.run_folder import RunRequest
 from synapse_core.runs import Run, Runs
+from synapse_core.runs.request import make_request
 
+# What plugins call the action that deploys their models.
+DEPLOY_ACTIONS = ("deploy", "deployment")
 # What a run's result calls the file that matters, where it has several artifacts.
 _RESULT_KEYS = ("weights_path", "model_path", "weights", "model")
 
@@ -60,6 +64,74 @@ def register_model(
     known |= {"metrics": dict(_numbers(metrics)), "configuration": told}
     with as_file(path, name) as file:
         return backend.create_model(name.strip(), file, version=version, **known)
+
+
+def find_model(backend: Backend, asked: str | int) -> Model:
+    """Return a model by its id, by name@version, or by its name: the newest version then.
+
+    Raises NotFound naming the nearest ones.
+    """
+    text = str(asked).strip()
+    if text.isdigit():
+        return backend.get_model(int(text))
+    name, _, version = text.rpartition("@") if "@" in text else (text, "", "")
+    found = list(backend.list_models({"name": name, **({"version": version} if version else {})}))
+    if found:
+        return found[-1]
+    known = list(dict.fromkeys(f"{model.name}@{model.version}" for model in backend.list_models()))
+    raise NotFound(
+        f"There is no model {text!r}.{did_you_mean(text, known)}",
+        {"asked": text, "nearest": nearest(text, known) or known[-3:]},
+        hint="list_models() shows the registered ones; register_model adds one.",
+    )
+
+
+def list_models(
+    backend: Backend,
+    *,
+    name: str | None = None,
+    query: str | None = None,
+    limit: int = 20,
+    before: int | None = None,
+) -> tuple[list[Model], int | None]:
+    """Return (models, cursor): the newest first, and what to give as `before` for the next, None at the end.
+
+    query: a part of the name, the plugin or the description.
+    """
+    wanted = (query or "").lower()
+    found = [
+        model
+        for model in backend.list_models(None if name is None else {"name": name})
+        if (before is None or model.id < before)
+        and wanted in f"{model.name} {model.plugin} {model.description}".lower()
+    ]
+    found.reverse()
+    page = found[:limit]
+    return page, page[-1].id if len(found) > limit else None
+
+
+def deploy_request(
+    registry: Registry, model: Model, name: str, *, replicas: int, num_gpus: float, modes: list[str]
+) -> RunRequest:
+    """Return the request for a run of the deployment action of the plugin that a model belongs to.
+
+    Raises InvalidRequest where the model has no plugin, or that no such action, and what `make_request` does.
+    """
+    if not model.plugin:
+        raise InvalidRequest(
+            f"Model {model.name}@{model.version} was registered without a plugin, so nobody knows how to "
+            "serve it.",
+            hint=f"Run the deploy action of the plugin that does, with params {{'model': {model.id}}}.",
+        )
+    actions = registry.usable(model.plugin)[1].actions
+    action = next((each for each in DEPLOY_ACTIONS if each in actions), None)
+    if action is None:
+        raise InvalidRequest(
+            f"Plugin {model.plugin!r} has no action 'deploy'; it has {', '.join(actions)}.",
+            hint="Add one: a class based on BaseDeploymentAction, which create_plugin can write.",
+        )
+    params = {"model": model.id, "name": name, "replicas": replicas, "num_gpus": num_gpus}
+    return make_request(registry, model.plugin, action, params, modes=modes)
 
 
 def _run_of(runs: Runs, run_id: str) -> Run | None:

@@ -75,7 +75,7 @@ class SynapseServer(MCPServer[App]):
         # The manager is the SDK's own; there is no public way to a registered tool's schema.
         tool = self._tool_manager.get_tool(name)
         assert tool is not None, "it was added above"
-        tool.parameters = compact_schema(tool.parameters)
+        tool.parameters = without_usual_limits(compact_schema(tool.parameters))
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[App, Any] | None = None
@@ -183,6 +183,25 @@ def compact_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     compact: dict[str, Any] = walk(copy.deepcopy(dict(schema)))
     compact["additionalProperties"] = False
     return compact
+
+
+def without_usual_limits(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a compact schema without what an agent need not read: it is told when it is not kept to.
+
+    That are lengths of texts, numbers that must not be below 0 or 1 or may be 100, and False as a default.
+    """
+    fields = {
+        name: {key: entry for key, entry in field.items() if not _is_usual(key, entry)}
+        for name, field in schema["properties"].items()
+    }
+    return {**schema, "properties": fields}
+
+
+def _is_usual(key: str, entry: Any) -> bool:
+    is_wide = (key in ("minimum", "exclusiveMinimum") and entry in (0, 1)) or (
+        key == "maximum" and entry >= 100
+    )
+    return is_wide or key == "maxLength" or (key == "default" and entry is False)
 
 
 def _without_null(node: dict[str, Any]) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from synapse_core.profile import Profile, find_profile
 if TYPE_CHECKING:
     from synapse_core.home import Home
 
-TOOLSETS = ("core", "data", "author", "publish")
+TOOLSETS = ("core", "data", "models", "serve", "author", "publish")
 # What leaves this machine is shown only to who asked for it.
-DEFAULT_TOOLSETS = frozenset(("core", "data", "author"))
+DEFAULT_TOOLSETS = frozenset(name for name in TOOLSETS if name != "publish")
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ class Rollout:
         self._probe = probe
         self._check = check
         self._notify = notify
+        self._live: Plan | None = None
 
     def run(self, start_seconds: float = START_SECONDS) -> Outcome:
         """Carry it out. Whatever is raised, what served before serves on, and the new version is gone.
@@ -64,7 +65,7 @@ class Rollout:
             return self._carry_out(start_seconds)
 
     def _carry_out(self, start_seconds: float) -> Outcome:
-        live = self._begin()
+        live = self._live = self._begin()
         is_done = False
         try:
             route = self._plan.route if live is None else self._plan.staging_route
@@ -206,7 +207,8 @@ class Rollout:
         return DeploymentFailed(
             told,
             {"deployment": self._plan.name, "version": self._plan.version, "log": _ANSI.sub("", log)[-3000:]},
-            hint="Correct the plugin or choose another model and deploy again. What served before serves on.",
+            hint=(f"Version {self._live.version} serves on. " if self._live else "It was taken away again. ")
+            + "Correct the plugin or choose another model, then deploy again.",
         )
 
 

@@ -62,4 +62,3 @@ class DeploymentUnavailable(Unavailable):
     """The deployment is recorded or starting, and does not answer."""
 
     code = "deployment_unavailable"
-    retryable = True

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from synapse_mcp.boundary import ToolSpec
-from synapse_mcp.tools import authoring, datasets, pipelines, plugins, publishing, runs, status
+from synapse_mcp.tools import (
+    authoring,
+    datasets,
+    deployments,
+    models,
+    pipelines,
+    plugins,
+    publishing,
+    runs,
+    status,
+)
 
 TOOLS: tuple[ToolSpec, ...] = (
     ToolSpec(status.get_status, "Server status", "core", reads_only=True),
@@ -18,6 +28,19 @@ TOOLS: tuple[ToolSpec, ...] = (
     ToolSpec(datasets.inspect_dataset, "Inspect a dataset", "data", reads_only=True),
     ToolSpec(datasets.convert_dataset, "Convert a dataset", "data", reads_only=False),
     ToolSpec(datasets.preview_dataset, "Preview a dataset", "data", reads_only=True),
+    ToolSpec(models.list_models, "List models", "models", reads_only=True),
+    ToolSpec(models.register_model, "Register a model", "models", reads_only=False, is_idempotent=True),
+    ToolSpec(deployments.list_deployments, "List deployments", "serve", reads_only=True),
+    ToolSpec(deployments.deploy_model, "Deploy a model", "serve", reads_only=False, is_idempotent=True),
+    ToolSpec(deployments.call_deployment, "Call a deployment", "serve", reads_only=False),
+    ToolSpec(
+        deployments.delete_deployment,
+        "Delete a deployment",
+        "serve",
+        reads_only=False,
+        is_destructive=True,
+        is_idempotent=True,
+    ),
     ToolSpec(authoring.create_plugin, "Create a plugin", "author", reads_only=False),
     ToolSpec(
         publishing.publish_plugin,

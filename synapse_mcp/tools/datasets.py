@@ -34,8 +34,8 @@ async def inspect_dataset(
     format: _Format = "auto",  # noqa: A002  # what agents call it
     options: dict[str, Any] | None = None,
 ) -> InspectedDataset:
-    """What is in an annotated dataset: format, splits, classes with counts, objects by kind, sizes, problems
-    with file and line. path: a folder, annotation file or URL. options: task, voc_coordinates."""
+    """What is in an annotated dataset: format, splits, classes, objects, sizes, problems. path: folder,
+    annotation file or URL. options: task, voc_coordinates."""
     app = app_of(ctx)
     path = allowed(app.settings, path)
 
@@ -59,7 +59,7 @@ async def preview_dataset(
     classes: list[str] | None = None,
     options: dict[str, Any] | None = None,
 ) -> CallToolResult:
-    """A picture of some images of a dataset with their annotations and class names drawn on them."""
+    """A picture of some images of a dataset with their annotations."""
     app = app_of(ctx)
     path = allowed(app.settings, path)
 
@@ -85,9 +85,9 @@ async def convert_dataset(
     dry_run: bool = False,
     wait_seconds: WaitSeconds = 20,
 ) -> CallToolResult:
-    """Convert a dataset as a run whose result tells exactly what was lost. to: coco, yolo, voc, dm_v2, …
-    output: a folder that is not there yet. options: task, bounds, crowds, splits, voc_coordinates,
-    class_order, strict. dry_run: only the losses, nothing is written."""
+    """Convert a dataset as a run; its result tells what was lost. to: coco, yolo, voc, dm_v2, ...
+    output: a new folder. options: task, bounds, crowds, splits, voc_coordinates,
+    class_order, strict. dry_run: only count the losses."""
     app = app_of(ctx)
     path = allowed(app.settings, path)
     output = None if output is None or dry_run else allowed(app.settings, output)

@@ -86,7 +86,7 @@ async def list_plugins(
     limit: Annotated[int, Field(ge=1, le=100)] = 20,
     cursor: str | None = None,
 ) -> PluginPage:
-    """Plugins that can be run, broken ones included. query matches code, name, description, actions."""
+    """Plugins, broken ones included. query: in code, name, description, actions."""
     known = [each.value for each in PluginCategory]
     if category is not None and category not in known:
         raise InvalidRequest(f"There is no category {category!r}; the categories are {', '.join(known)}.")
@@ -96,7 +96,7 @@ async def list_plugins(
 async def describe_plugin(
     ctx: Context[App, Any], plugin: str, action: str | None = None
 ) -> PluginRecord | ActionRecord:
-    """A plugin's actions and issues; with action: its parameter schema and a working example call."""
+    """A plugin's actions and issues; with action: its parameter schema and an example call."""
     app = app_of(ctx)
     if action is not None:
         name = action

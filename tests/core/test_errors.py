@@ -232,6 +232,7 @@ def test_what_can_succeed_later_says_so():
         "Unavailable",
         "RayUnavailable",
         "DiskFull",
+        "DeploymentUnavailable",
         "BackendUnavailable",
         "RateLimited",
         "StorageConnectionError",
