@@ -28,7 +28,6 @@ def build(arguments: Mapping[str, Any]) -> Any:
     plan = msgspec.convert(dict(arguments), Plan)
     if plan.is_decorated:
         # It brings its own routes, which Serve ties to its class: only it can make the application.
-        prepare_process(plan)
         deployment = load_class(plan)
         bound = (plan.backend_url,) if plan.backend_url else ()
     else:
@@ -42,7 +41,7 @@ class Replica:
 
     async def __init__(self, arguments: dict[str, Any]) -> None:  # type: ignore[misc]  # Serve awaits it
         plan = msgspec.convert(arguments, Plan)
-        prepare_process(plan)
+        os.environ.update(environment_of(plan))
         self._served: BaseServeDeployment = load_class(plan)(*filter(None, [plan.backend_url]))
         await self._served.prepare()
 
@@ -53,8 +52,8 @@ class Replica:
         return build_app(self._served)
 
 
-def prepare_process(plan: Plan) -> None:
-    """Make this process one of the deployer's home."""
+def environment_of(plan: Plan) -> dict[str, str]:
+    """Return what makes a process one of the deployer's home."""
     settings = ServeSettings(
         name=plan.name,
         home=plan.home,
@@ -64,8 +63,7 @@ def prepare_process(plan: Plan) -> None:
         batch=plan.batch,
         max_models=plan.max_models,
     )
-    os.environ["SYNAPSE_HOME"] = plan.home
-    os.environ[SETTINGS_VARIABLE] = msgspec.json.encode(settings).decode()
+    return {"SYNAPSE_HOME": plan.home, SETTINGS_VARIABLE: msgspec.json.encode(settings).decode()}
 
 
 def load_class(plan: Plan) -> Any:
@@ -84,6 +82,11 @@ def _options(plan: Plan) -> dict[str, Any]:
     actor: dict[str, Any] = {"num_cpus": asked.num_cpus or 0, "num_gpus": asked.num_gpus or 0}
     if asked.memory:
         actor["memory"] = asked.memory
+    if plan.is_decorated:
+        # Serve makes its replicas of a copy of the class, whose modules have to be found.
+        actor["runtime_env"] = {"env_vars": environment_of(plan)}
+        if plan.root is not None:
+            actor["runtime_env"]["working_dir"] = f"local://{plan.root}"
     options: dict[str, Any] = {
         "name": "model",
         "ray_actor_options": actor,

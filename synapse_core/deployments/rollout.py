@@ -21,6 +21,8 @@ from synapse_core.executors.base import Notify
 START_SECONDS = 600.0
 _SWAP_SECONDS = 60.0
 _GONE_SECONDS = 60.0
+# Whoever stops a deployment does not wait for long; Serve goes on with it.
+_WITHDRAWN_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -180,6 +182,7 @@ class Rollout:
 
         with suppress(RayUnavailable):  # its cluster is gone, and the version with it
             self._server.change(work)
+            until_gone(self._server, [self._plan.application], lambda: None, _WITHDRAWN_SECONDS)
 
     def _retire(self) -> None:
         """Take the other versions away, and wait until what they were answering is answered."""
@@ -212,9 +215,11 @@ class Rollout:
         )
 
 
-def until_gone(server: ServeServer, names: list[str], check: Callable[[], None]) -> None:
+def until_gone(
+    server: ServeServer, names: list[str], check: Callable[[], None], seconds: float = _GONE_SECONDS
+) -> None:
     """Wait until these applications are gone; not for ever, as they go by themselves."""
-    deadline = time.monotonic() + _GONE_SECONDS
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         check()
         if not server.applications().keys() & set(names):

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 import msgspec
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from synapse_core import params as parameters
 from synapse_core.actions.inference.model_token import home_secret, read_model_id
@@ -39,6 +39,7 @@ SETTINGS_VARIABLE = "SYNAPSE_SERVE"
 # A model that could not be loaded is not tried again so soon: each try would push out one that works.
 _FAILED_SECONDS = 30.0
 _MOST_TOKENS = 1024
+_MOST_PROBLEMS = 5
 
 
 class ServeSettings(msgspec.Struct, frozen=True):
@@ -194,9 +195,11 @@ class BaseServeDeployment:
         checked = []
         for number, entry in enumerate(inputs):
             try:
-                checked.append(parameters.validate(wanted, entry, None))
-            except SynapseError as error:
-                raise InputsRejected(f"inputs[{number}]: {error.message}", error.details) from None
+                checked.append(wanted.model_validate(entry))
+            except ValidationError as error:
+                problems = parameters.problems_of(error, wanted)
+                told = "; ".join(parameters.problem_line(problem) for problem in problems[:_MOST_PROBLEMS])
+                raise InputsRejected(f"inputs[{number}]: {told}", {"problems": problems}) from None
         return checked
 
     def _batch_of(self, token: str) -> Callable[[Any], Awaitable[Any]]:
