@@ -22,6 +22,7 @@ BENCHMARKS = (
     "task_run",
     "job_run",
     "pipeline_run",
+    "deployment",
     "event_delay",
     "server_memory",
 )

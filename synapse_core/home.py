@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synapse_core.backend_choice import open_backend
-from synapse_core.deployments import Deployments
+from synapse_core.deployments.deployments import Deployments
 from synapse_core.executors import Executor, ProcessExecutor
 from synapse_core.executors.ray import RayActorExecutor, RayCluster, RayJobRuns
 from synapse_core.profile import Profile

@@ -258,7 +258,6 @@ ONE_PLACE = {
         "synapse_core.integrations.ultralytics",
         "synapse_core.datasets",
         "synapse_core.datasets.formats",
-        "synapse_core.deployments.action",
         "synapse_core.deployments.replica",
         "synapse_core.discovery",
         "synapse_core.executors.ray.cluster",

@@ -1,6 +1,4 @@
-"""Models deployed on Ray Serve: rolled out, listed, called, deleted. Importing this imports no Ray."""
+"""Models deployed on Ray Serve: rolled out, listed, called, deleted.
 
-from synapse_core.deployments.calls import Answer
-from synapse_core.deployments.deployments import Deployment, Deployments
-
-__all__ = ["Answer", "Deployment", "Deployments"]
+Importing this imports nothing: Serve imports it on the cluster for each version, to find the builder.
+"""

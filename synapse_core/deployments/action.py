@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import os
 import time
@@ -12,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+import msgspec
 from pydantic import BaseModel
 
 from synapse_core.actions.inference.deployment import (
@@ -20,6 +20,7 @@ from synapse_core.actions.inference.deployment import (
     DeploymentProgressCategories,
 )
 from synapse_core.actions.inference.model_token import create_serve_multiplexed_model_id, home_secret
+from synapse_core.actions.model_files import model_folder
 from synapse_core.base_action import BaseAction
 from synapse_core.config import CONFIG_NAME, PluginConfig, load_config
 from synapse_core.deployments.calls import send
@@ -91,7 +92,7 @@ class BaseDeploymentAction(BaseAction[P]):
         server = self._server
         server.start()
         check_room(plan, self._cluster.reach(), server.applications())
-        probes = list(self.get_probe_inputs(served))
+        probes = self.get_probe_inputs(served)
         self.set_progress(0, 1, self.progress.DEPLOY)
         rollout = Rollout(
             server,
@@ -105,7 +106,6 @@ class BaseDeploymentAction(BaseAction[P]):
         except DeploymentFailed as error:
             self._note_failure(plan, error)
             raise
-        self._probed = len(probes)
         self.set_progress(1, 1, self.progress.DEPLOY)
         return plan.name, self._record()
 
@@ -172,9 +172,9 @@ class BaseDeploymentAction(BaseAction[P]):
         )
         return packages_env(self._root, packages, skip_satisfied=True)
 
-    def get_probe_inputs(self, served: Any) -> Sequence[Any]:
-        """Return what a new version is asked: `sample_inputs` of the serve class, by default."""
-        return tuple(getattr(_plain_class(served), "sample_inputs", ()))
+    def get_probe_inputs(self, served: Any) -> Sequence[Any] | None:
+        """Return what a new version is asked; None has it ask itself its class's `sample_inputs`."""
+        return list(_plain_class(served).sample_inputs) if _is_decorated(served) else None
 
     def create_context(self) -> DeploymentContext:
         """Return the context that steps share."""
@@ -197,28 +197,23 @@ class BaseDeploymentAction(BaseAction[P]):
         )
 
     def _class_of(self, named: Any) -> Any:
-        """Return the serve class, or what `serve.deployment` made of it."""
+        """Return the serve class, what `serve.deployment` made of it, or 'module:Class'."""
         if named is None:
             raise ExecutionError(
                 f"{type(self).__name__} does not say what to deploy.",
                 hint="Set entrypoint = 'plugin.serve:MyServeDeployment' on the class.",
             )
-        if not isinstance(named, str):
-            return named
-        module, _, name = named.partition(":")
-        found: Any = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-        return found
+        return named
 
     def _plan(self, served: Any, route_prefix: str | None) -> Plan:
         name = self.get_serve_app_name()
-        plain = _plain_class(served)
         options = self.get_serve_options()
         batch, max_models = options.pop("batch", {}), options.pop("max_models", None)
         held = {key: value for key, value in self.get_ray_actor_options().items() if value}
         model_id = self._param("model")
         model = None if model_id is None else self.client.get_model(model_id)
+        # Fetched once, here: replicas find the files, and start without the backend.
+        folder = None if model is None else model_folder(self.client, model, self.ctx.raise_if_stopped)
         home = default_home().resolve()
         profile = find_profile()
         return Plan(
@@ -226,12 +221,14 @@ class BaseDeploymentAction(BaseAction[P]):
             route=checked_route(route_prefix or self.get_route_prefix()),
             version=1,
             home=str(home),
-            entrypoint=f"{plain.__module__}:{plain.__qualname__}",
+            entrypoint=_entrypoint_of(served),
             root=None if self._root is None else str(keep_code(self._root, home)),
-            is_decorated=plain is not served,
+            is_decorated=_is_decorated(served),
             plugin="" if self._config is None else self._config.code,
             model=model_id,
             model_name="" if model is None else f"{model.name}@{model.version}",
+            model_record=msgspec.to_builtins(model) if model is not None else {},
+            model_folder=None if folder is None else str(folder),
             profile=profile.name,
             backend_url=profile.backend_url or os.environ.get("SYNAPSE_HOST") or None,
             replicas=self._param("replicas"),
@@ -245,13 +242,15 @@ class BaseDeploymentAction(BaseAction[P]):
             deployed_at=round(time.time(), 3),
         )
 
-    def _ask(self, url: str, plan: Plan, inputs: list[Any]) -> float:
+    def _ask(self, url: str, plan: Plan, inputs: Sequence[Any] | None) -> float:
         """Return in how many seconds the version at `url` answered."""
         token = ""
         if plan.requires_token:
             secret = home_secret(Path(plan.home))
             token = create_serve_multiplexed_model_id(plan.model or "", audience=plan.name, secret=secret)
-        return send(url, inputs, token, _PROBE_SECONDS).seconds
+        answer = send(url, None if inputs is None else [*inputs], token, _PROBE_SECONDS)
+        self._probed = len(answer.results)
+        return answer.seconds
 
     def _record(self) -> int:
         """Have the backend remember the deployment as it is now. Returns its id."""
@@ -320,6 +319,17 @@ class BaseDeploymentAction(BaseAction[P]):
         if isinstance(self.params, BaseModel):
             return getattr(self.params, name, None)
         return self.params.get(name) if isinstance(self.params, Mapping) else None
+
+
+def _entrypoint_of(served: Any) -> str:
+    if isinstance(served, str):
+        return served
+    plain = _plain_class(served)
+    return f"{plain.__module__}:{plain.__qualname__}"
+
+
+def _is_decorated(served: Any) -> bool:
+    return hasattr(served, "func_or_class")
 
 
 def _plain_class(served: Any) -> Any:

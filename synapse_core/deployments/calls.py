@@ -22,9 +22,10 @@ class Answer(msgspec.Struct, frozen=True):
     seconds: float
 
 
-def send(url: str, inputs: list[Any], token: str, timeout_seconds: float) -> Answer:
+def send(url: str, inputs: list[Any] | None, token: str, timeout_seconds: float) -> Answer:
     """Return what the deployment at `url` (without /predict) answers.
 
+    inputs: None asks it for what its own samples give.
     Raises InputsRejected where it does not take the inputs, InferenceFailed where its code fails,
     InvalidModelToken, and DeploymentUnavailable where nothing answers in time.
     """
@@ -35,9 +36,9 @@ def send(url: str, inputs: list[Any], token: str, timeout_seconds: float) -> Ans
     try:
         # No proxy, whatever the environment names: those are for the internet, not for a cluster.
         with httpx.Client(timeout=timeout, trust_env=False) as client:
-            answer = client.post(
-                f"{url}/predict", content=msgspec.json.encode({"inputs": inputs}), headers=headers
-            )
+            content = b"{}" if inputs is None else msgspec.json.encode({"inputs": inputs})
+            path = "probe" if inputs is None else "predict"
+            answer = client.post(f"{url}/{path}", content=content, headers=headers)
     except httpx.TimeoutException as error:
         raise DeploymentUnavailable(
             f"The deployment at {url} did not answer within {timeout_seconds:g} s.",

@@ -21,7 +21,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     name: of the deployment. version: counts from 1. route: where it is to answer. home: of the deployer.
     entrypoint: 'module:Class' of the serve class, found below `root`, or installed where that is None.
-    is_decorated: the class brings its own routes. options: what `serve.deployment` takes besides.
+    is_decorated: the class brings its own routes. model_folder: where the model's files lie, in the cache of
+    the home. options: what `serve.deployment` takes besides.
     """
 
     name: str
@@ -34,6 +35,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     plugin: str = ""
     model: int | None = None
     model_name: str = ""
+    model_record: dict[str, Any] = {}
+    model_folder: str | None = None
     profile: str | None = None
     backend_url: str | None = None
     replicas: int | None = None

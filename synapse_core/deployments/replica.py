@@ -6,13 +6,14 @@ import importlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from synapse_core.actions.inference.serve import SETTINGS_VARIABLE, BaseServeDeployment, ServeSettings
 from synapse_core.deployments.plan import Plan
-from synapse_core.discovery import make_importable
+
+if TYPE_CHECKING:
+    from synapse_core.actions.inference.serve import BaseServeDeployment
 
 # How long requests that are being answered may go on in a version that is taken away.
 _DRAIN_SECONDS = 30.0
@@ -42,7 +43,12 @@ class Replica:
     async def __init__(self, arguments: dict[str, Any]) -> None:  # type: ignore[misc]  # Serve awaits it
         plan = msgspec.convert(arguments, Plan)
         os.environ.update(environment_of(plan))
-        self._served: BaseServeDeployment = load_class(plan)(*filter(None, [plan.backend_url]))
+        found = load_class(plan)
+        if not isinstance(found, type):
+            raise TypeError(
+                f"{plan.entrypoint} is decorated; pass the class itself: self.deploy(deployment_class=…)"
+            )
+        self._served: BaseServeDeployment = found(*filter(None, [plan.backend_url]))
         await self._served.prepare()
 
     def __serve_build_asgi_app__(self) -> Any:
@@ -54,10 +60,14 @@ class Replica:
 
 def environment_of(plan: Plan) -> dict[str, str]:
     """Return what makes a process one of the deployer's home."""
+    from synapse_core.actions.inference.serve import SETTINGS_VARIABLE, ServeSettings  # not to build
+
     settings = ServeSettings(
         name=plan.name,
         home=plan.home,
         model=plan.model,
+        record=plan.model_record,
+        folder=plan.model_folder,
         profile=plan.profile,
         requires_token=plan.requires_token,
         batch=plan.batch,
@@ -70,6 +80,8 @@ def load_class(plan: Plan) -> Any:
     """Return the serve class of a plan, imported from the plugin's folder."""
     module_name, _, name = plan.entrypoint.partition(":")
     if plan.root is not None:
+        from synapse_core.discovery import make_importable  # not to build
+
         make_importable(Path(plan.root), module_name)
     found: Any = importlib.import_module(module_name)
     for part in name.split("."):

@@ -9,7 +9,7 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult
 from pydantic import Field
 
-from synapse_core.deployments import Deployment
+from synapse_core.deployments.deployments import Deployment
 from synapse_core.errors import Conflict
 from synapse_core.executors.ray.capacity import check_fits
 from synapse_core.home import Home

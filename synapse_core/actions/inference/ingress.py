@@ -32,7 +32,7 @@ class BodyTooLarge(InputsRejected):
 
 
 def build_app(served: BaseServeDeployment) -> FastAPI:
-    """Return the app: POST /predict and GET /health."""
+    """Return the app: POST /predict, POST /probe and GET /health."""
     app = FastAPI(title=served.settings.name)
 
     @app.post("/predict")
@@ -43,6 +43,16 @@ def build_app(served: BaseServeDeployment) -> FastAPI:
             served.check_token(token)
             inputs = _inputs_of(await _body_of(request, served.most_body_bytes))
             return _answer(200, {"results": await served.answer(token, inputs)})
+        except Exception as error:  # noqa: BLE001  # a plugin's model: the sender is told
+            return _refusal(error)
+
+    @app.post("/probe")
+    async def probe(request: Request) -> Response:
+        """What the deployment's own sample inputs give: the request that a new version has to answer."""
+        try:
+            token = _token_of(request)
+            served.check_token(token)
+            return _answer(200, {"results": await served.answer_samples(token)})
         except Exception as error:  # noqa: BLE001  # a plugin's model: the sender is told
             return _refusal(error)
 

@@ -21,6 +21,7 @@ from synapse_core import params as parameters
 from synapse_core.actions.inference.model_token import home_secret, read_model_id
 from synapse_core.actions.model_files import as_mapping, model_folder
 from synapse_core.archives import MOST_BYTES
+from synapse_core.backend.records import Model
 from synapse_core.backend_choice import open_backend
 from synapse_core.environment import default_home
 from synapse_core.errors import (
@@ -47,13 +48,16 @@ class ServeSettings(msgspec.Struct, frozen=True):
 
     name: of the deployment, for which tokens are made; empty outside of one of ours, where it is that of the
     Serve application. home: of the deployer. model: the id of the model that requests are for which name no
-    other; it is loaded at the start. profile: for the backend. batch: max_batch_size and
-    batch_wait_timeout_s of `serve.batch`. max_models: how many other models a replica holds at a time.
+    other; it is loaded at the start. record, folder: of that model; where its files lie there, a replica
+    starts without the backend. profile: for the backend. batch: max_batch_size and batch_wait_timeout_s of
+    `serve.batch`. max_models: how many other models a replica holds at a time.
     """
 
     name: str = ""
     home: str | None = None
     model: int | None = None
+    record: dict[str, Any] = {}
+    folder: str | None = None
     profile: str | None = None
     requires_token: bool = True
     batch: dict[str, float] = {}
@@ -178,6 +182,13 @@ class BaseServeDeployment:
             results = await self._infer_for(token, inputs)
         return list(results)
 
+    async def answer_samples(self, token: str) -> list[Any]:
+        """Return the results of the class's sample inputs; where there are none, only load the model."""
+        if self.sample_inputs:
+            return await self.answer(token, list(self.sample_inputs))
+        await self._model_of(token)
+        return []
+
     async def _infer_for(self, token: str, inputs: list[Any]) -> list[Any]:
         self._token.set(token)
         results = await self.infer(inputs)
@@ -286,6 +297,9 @@ class BaseServeDeployment:
         """
         if model_id in self._held:
             return {}
+        told = self.settings
+        if model_id == str(told.model) and told.folder is not None and Path(told.folder).is_dir():
+            return as_mapping(msgspec.convert(told.record, Model), path=Path(told.folder))
         until, failure = self._failed.get(model_id, (0.0, None))
         if failure is not None and until > time.monotonic():
             raise failure
