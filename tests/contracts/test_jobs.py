@@ -410,7 +410,7 @@ def test_no_secret_of_the_submitter_is_in_anything_that_ray_or_the_home_keeps(
     from ray.util.state import list_actors, list_jobs
 
     cluster.connect()
-    told = [server._call("GET", f"/api/jobs/{run_id}")[1], server._call("GET", "/api/jobs/")[1]]
+    told = [server.call("GET", f"/api/jobs/{run_id}")[1], server.call("GET", "/api/jobs/")[1]]
     told += [str(lists(address=server.url, detail=True)).encode() for lists in (list_jobs, list_actors)]
     assert all(run_id.encode() in text for text in told)
     assert not [text for text in told if SECRET.encode() in text]
