@@ -202,6 +202,15 @@ CALLS = {
     "synapse_core.actions.inference:BaseInferenceAction.download_model": "(model_id, output_dir=None)",
     "synapse_core.actions.inference:BaseInferenceAction.load_model": "(model_id)",
     "synapse_core.actions.inference:BaseInferenceAction.infer": "(model, inputs)",
+    "synapse_core.actions.inference:BaseDeploymentAction": "(params, ctx)",
+    "synapse_core.actions.inference:BaseDeploymentAction.ray_init": "()",
+    "synapse_core.actions.inference:BaseDeploymentAction.deploy": (
+        "(deployment_class=None, route_prefix=None)"
+    ),
+    "synapse_core.actions.inference:BaseDeploymentAction.register_serve_application": (
+        "(app_name=None, app_id=None)"
+    ),
+    "synapse_core.actions.inference:BaseServeDeployment": "(backend_url=None)",
     "synapse_core.actions.export:BaseExportAction": "(params, ctx)",
     "synapse_core.actions.export:BaseExportAction.get_filtered_results": "(filters)",
     "synapse_core.actions.export:BaseExportAction.get_storage": "(storage_id)",
@@ -250,6 +259,10 @@ NAMES = [
     "synapse_core.actions.train:TrainContext",
     "synapse_core.actions.train.action:TrainProgressCategories",
     "synapse_core.actions.inference.action:InferenceProgressCategories",
+    "synapse_core.actions.inference.deployment:DeploymentProgressCategories",
+    "synapse_core.actions.inference:DeploymentContext",
+    "synapse_core.actions.inference:BaseServeDeployment.get_model",
+    "synapse_core.actions.inference:BaseServeDeployment.infer",
     "synapse_core.actions.dataset:DatasetParams",
     "synapse_core.errors:ActionNotFoundError",
     "synapse_core.executors.ray:RayActorExecutor",
