@@ -150,8 +150,8 @@ class DataCalls(LocalCalls):
             known = _units_by_key(connection, collection_id, list(wanted))
             new = [unit for key, unit in wanted.items() if key not in known]
             if new:
-                _add_units(connection, collection_id, new)
-                known |= _units_by_key(connection, collection_id, [unit.key for unit in new])
+                ids = _add_units(connection, collection_id, new)
+                known |= {unit.key: _made(ids[unit.key], collection_id, unit) for unit in new}
             return [known[unit.key] for unit in units]
 
         return self._database.write(work)
@@ -187,7 +187,20 @@ def _units_by_key(connection: sa.Connection, collection_id: int, keys: Sequence[
     return found
 
 
-def _add_units(connection: sa.Connection, collection_id: int, new: Sequence[NewDataUnit]) -> None:
+def _made(unit_id: int, collection_id: int, unit: NewDataUnit) -> DataUnit:
+    """Return a unit as it will be read; reading it right after it was written would take as long again."""
+    return DataUnit(
+        id=unit_id,
+        data_collection=collection_id,
+        key=unit.key,
+        files=unit.files,
+        meta=msgspec.json.decode(msgspec.json.encode(unit.meta)),
+        groups=tuple(dict.fromkeys(unit.groups)),
+    )
+
+
+def _add_units(connection: sa.Connection, collection_id: int, new: Sequence[NewDataUnit]) -> dict[str, int]:
+    """Add units. Returns their ids by key."""
     rows = [
         {"data_collection": collection_id, "key": unit.key, "files": unit.files, "meta": unit.meta}
         for unit in new
@@ -204,6 +217,7 @@ def _add_units(connection: sa.Connection, collection_id: int, new: Sequence[NewD
     ]
     add_rows(connection, tables.data_unit_files, files)
     add_rows(connection, tables.data_unit_groups, groups)
+    return ids
 
 
 def _ids_by_key(connection: sa.Connection, collection_id: int, keys: Sequence[str]) -> dict[str, int]:

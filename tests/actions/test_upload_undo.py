@@ -234,7 +234,7 @@ def test_what_breaks_while_data_units_are_made_leaves_nothing(
             creating_data_unit_batch_size=10,
         )
 
-    assert len(seen) == 2
+    assert 2 <= len(seen) <= 4
     place.check_nothing_changed()
 
 

@@ -32,6 +32,7 @@ def take_checksums(context: UploadContext, tell: Tell) -> None:
             context.outcome.fail(file.relative, refused.code, refused.message)
 
     crew.work_off(missing, work, context.settings.upload_max_workers, tell)
+    crew.settle()
     if any(not file.checksum for file in missing):
         _leave_out_unread(context)
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from synapse_core.actions.upload.context import UploadContext
-from synapse_core.actions.upload.creating import create_units
+from synapse_core.actions.upload.creating import UnitMaker
 from synapse_core.actions.upload.discovery import find_all, folder_of, screen_all
 from synapse_core.actions.upload.drafts import draft_units, leave_out_duplicates, take_checksums
 from synapse_core.actions.upload.grouping import group_files
@@ -25,9 +25,13 @@ from synapse_core.actions.upload.target import (
     make_collection,
     propose_specifications,
 )
+from synapse_core.backend import FileReference
 from synapse_core.enums import LogLevel
 from synapse_core.errors import ExecutionError
 from synapse_core.steps import BaseStep, StepResult
+
+# Data units: while the files of so many are sent, those before are made.
+_SENT_AT_ONCE = 1000
 
 
 class _UploadStep(BaseStep[UploadContext]):
@@ -185,20 +189,29 @@ class UploadFilesStep(_UploadStep):
         collection = make_collection(context)
         context.storage = context.client.open_storage(collection.storage)
         files = [file for draft in context.data_units for file in draft.group.files.values()]
-        drafted = len(context.data_units)
-        everything = len(files) + drafted
+        drafts = context.data_units
+        everything = len(files) + len(drafts)
         sender = Sender(context, context.storage, collection)
-        sent = sender.send_all(files, lambda begun, _: context.set_progress(begun, everything))
-        needed = create_units(
-            context,
-            collection,
-            sent,
-            lambda begun, total: context.set_progress(len(files) + min(begun, total), everything),
-        )
+        maker = UnitMaker(context, collection)
+        sent: dict[str, FileReference] = {}
+        done = 0
+        for start in range(0, len(drafts), _SENT_AT_ONCE):
+            some = drafts[start : start + _SENT_AT_ONCE]
+            wanted = [file for draft in some for file in draft.group.files.values()]
+            new = [file for file in wanted if file.checksum not in sent]
+
+            def tell(begun: int, _total: int, before: int = done) -> None:
+                context.set_progress(min(before + begun + maker.made, everything), everything)
+
+            sent |= sender.send_all(new, tell)
+            maker.begin(some, sent)
+            done += len(wanted)
+        needed = maker.finish(lambda made, _: context.set_progress(len(files) + made, everything))
         # What was there before may have been taken away by another upload's rollback in the meantime.
         others = needed - context.ledger.files.keys()
         reused = [file for file in files if sender.path_of(file.checksum) in others]
         sender.send_all(reused, lambda _begun, _total: None)
+        context.crew.settle()
         self._take_back(context, [name for name in list(context.ledger.files) if name not in needed])
         context.uploaded_files = [
             sent[file.checksum] for draft in context.data_units for file in draft.group.files.values()
