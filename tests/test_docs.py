@@ -196,6 +196,12 @@ def _server_options(capsys: pytest.CaptureFixture[str]) -> set[str]:
     return set(re.findall(r"--?[a-z][\w-]*", capsys.readouterr().out))
 
 
+def _service_options() -> set[str]:
+    command = [sys.executable, "-m", "synapse_core.backend.service", "--help"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return set(re.findall(r"--[a-z][\w-]*", told))
+
+
 def _calls(text: str) -> Iterator[list[str]]:
     """Yield the arguments of every `synapse-mcp …` in code."""
     for code in (*code_spans(text), *(line for block in blocks(text, "sh") for line in block.splitlines())):
@@ -221,7 +227,8 @@ def test_every_command_and_option_that_is_named_exists(name: str, capsys: pytest
 
 
 def test_options_that_are_named_alone_exist(capsys: pytest.CaptureFixture[str]):
-    known = _server_options(capsys) | {
+    known = _server_options(capsys) | _service_options()
+    known |= {
         option
         for command in _commands().values()
         for parameter in command.params
