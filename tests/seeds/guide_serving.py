@@ -1,0 +1,2 @@
+CASES = {}
+DOCUMENT = "action-development-guide"
