@@ -48,7 +48,7 @@ class UploadContext(BaseStepContext):
 
     params: the action's; what it has no field for is read as UploadParams has it by default. found_files:
     specification -> files, '' for those whose specification is not told by their place. data_units: drafts
-    until upload_files has made them. data_collection: None until then where it is to be made.
+    until upload_files has made them; is_drafted: they were drafted, be it none. data_collection: None until then where it is to be made.
     """
 
     params: Any = None
@@ -68,6 +68,7 @@ class UploadContext(BaseStepContext):
     unmatched_metadata: list[str] = field(default_factory=list)
     import_log_id: str = ""
     upload_id: str = ""
+    is_drafted: bool = False
     has_made_collection: bool = False
     outcome: Outcome = field(default_factory=Outcome)
     ledger: Ledger = field(default_factory=Ledger)
@@ -101,6 +102,8 @@ class UploadContext(BaseStepContext):
 
     def primary_of(self, group: FileGroup) -> SourceFile:
         """Return the file that a group is named after."""
+        if len(group.files) == 1:
+            return next(iter(group.files.values()))
         for specification in self.specifications:
             if specification.is_primary and specification.name in group.files:
                 return group.files[specification.name]

@@ -85,9 +85,13 @@ class UnitMaker:
 def _unit_of(draft: UnitDraft, sent: Mapping[str, FileReference]) -> NewDataUnit | None:
     files = {}
     for name, file in draft.group.files.items():
-        if file.checksum not in sent:
+        reference = sent.get(file.checksum)
+        if reference is None:
             return None
-        files[name] = msgspec.structs.replace(sent[file.checksum], name=file.name)
+        # Another file of the same content was sent where the names differ.
+        if reference.name != file.name:
+            reference = msgspec.structs.replace(reference, name=file.name)
+        files[name] = reference
     return NewDataUnit(key=draft.key, files=files, meta=draft.meta, groups=draft.group.groups)
 
 

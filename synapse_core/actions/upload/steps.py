@@ -159,6 +159,7 @@ class GenerateDataUnitsStep(_UploadStep):
         if not context.organized_files and not context.outcome.skipped:
             return _nothing_left(context, "No data unit can be made")
         context.data_units = draft_units(context)
+        context.is_drafted = True
         context.set_progress(4, 4)
         return StepResult(data={"drafts": len(context.data_units)})
 
@@ -181,8 +182,7 @@ class UploadFilesStep(_UploadStep):
     weight = 0.50
 
     def execute(self, context: UploadContext) -> StepResult:
-        if not context.data_units:
-            _need(context, GenerateDataUnitsStep)
+        _need(context, GenerateDataUnitsStep)
         if not context.data_units:
             context.set_progress(1, 1)
             return StepResult(data={"uploaded_files": 0, "data_units": 0})
@@ -326,7 +326,8 @@ def _need(context: UploadContext, step: type[_UploadStep]) -> None:
         ValidateFilesStep: bool(context.found_files),
         AnalyzeCollectionStep: bool(context.specifications),
         OrganizeFilesStep: bool(context.organized_files),
-        GenerateDataUnitsStep: bool(context.data_units),
+        # Where everything was there before, there are none, and looking again would count it twice.
+        GenerateDataUnitsStep: context.is_drafted or bool(context.data_units),
     }
     if not done[step]:
         result = step().execute(context)
