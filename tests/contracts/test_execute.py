@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -143,3 +144,23 @@ def test_a_class_of_the_plugin_in_working_dir_is_found_by_the_worker(cluster, tm
 
     assert executor.execute(look) == executor.execute("look")
     executor.shutdown()
+
+
+class CountAction(BaseAction[ProbeParams]):
+    """Asks the backend."""
+
+    def execute(self):
+        return self.ctx.client.list_models()
+
+
+def test_the_backend_of_a_call_is_closed_after_it(home):
+    gc.disable()
+    try:
+        models = LocalExecutor().execute(CountAction, {})
+        opened = [Path(entry).resolve() for entry in Path("/proc/self/fd").iterdir()]
+    finally:
+        gc.enable()
+
+    assert not [path for path in opened if path.is_relative_to(home)]
+    # What was returned can still be read.
+    assert list(models) == []
