@@ -85,7 +85,9 @@ FENCES: dict[str, tuple[str, ...]] = {
         "synapse_core.datasets.rle",
     ),
     "openpyxl": ("synapse_core.actions.upload.metadata",),
+    "sklearn": ("synapse_mcp.digit_sheets",),
     "PIL": (
+        "synapse_mcp.digit_sheets",
         "synapse_core.datasets.drawing",
         "synapse_core.datasets.image_size",
         "synapse_core.datasets.lettering",
@@ -113,12 +115,13 @@ COMES_WITH = {
     "grpc": "ray",
     "PIL": "pillow",
     "pydantic_core": "pydantic",
+    "sklearn": "scikit-learn",
     "botocore": "s3fs",
     "google": "google-cloud-storage",
     "requests": "google-cloud-storage",
 }
 # Extras of pyproject.toml whose packages a module of ours imports; it says what to install without them.
-EXTRAS = ("excel", "s3", "gcs", "sftp")
+EXTRAS = ("demo", "excel", "s3", "gcs", "sftp")
 # Starting a server, a supervisor or a script must not wait for these.
 HEAVY = ("ray", "numpy", "fastapi", "sqlalchemy")
 
@@ -780,7 +783,9 @@ TEXTS = sorted(
     path
     for folder in ("synapse_core", "synapse_mcp", "plugins", "tests", "benchmarks", ".ci")
     for path in (ROOT / folder).rglob("*")
-    if path.is_file() and "__pycache__" not in path.parts and path.suffix not in (".pyc", ".json", ".typed")
+    if path.is_file()
+    and "__pycache__" not in path.parts
+    and path.suffix not in (".pyc", ".json", ".typed", ".png")
 ) + sorted(path for path in ROOT.glob("*") if path.suffix in (".md", ".toml"))
 
 

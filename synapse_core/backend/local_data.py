@@ -132,6 +132,24 @@ class DataCalls(LocalCalls):
 
         return self._database.write(work)
 
+    def delete_data_collection(self, collection_id: int) -> None:
+        def work(connection: sa.Connection) -> None:
+            DATA_COLLECTION.get(connection, collection_id)
+            for table in (tables.data_units, tables.projects):
+                used = sa.select(table.c.id).where(table.c.data_collection == collection_id).limit(1)
+                if connection.execute(used).first() is not None:
+                    raise BackendRejected(
+                        f"Data collection {collection_id} has {table.name.replace('_', ' ')}; "
+                        "nothing was deleted.",
+                        {"data_collection": collection_id},
+                        hint="Only a collection that nothing belongs to can be deleted.",
+                    )
+            connection.execute(
+                sa.delete(tables.data_collections).where(tables.data_collections.c.id == collection_id)
+            )
+
+        self._database.write(work)
+
     def get_data_unit(self, unit_id: int) -> DataUnit:
         return self._get(DATA_UNIT, unit_id)
 

@@ -12,6 +12,8 @@
     │   └── ExecutionError               execution_failed     the action ran and failed
     │       ├── StepFailed               step_failed          also a RuntimeError
     │       ├── ActionFailed             (the cause's code)   an action of a pipeline; also a RuntimeError
+    │       ├── UnsafeMetadata           unsafe_metadata      a table too large, or made to do harm
+    │       ├── InvalidMetadata          invalid_metadata     a table that cannot be read as one
     │       └── InvalidResult            invalid_result       not JSON, too large, or (strict) off its model
     ├── NotFound                         not_found            carries the nearest valid names
     │   ├── PluginNotFound               unknown_plugin
@@ -89,6 +91,7 @@ from synapse_core.errors.plugins import (
     ArchiveError,
     ExecutionError,
     InvalidConfig,
+    InvalidMetadata,
     InvalidResult,
     MissingDependency,
     PluginError,
@@ -97,6 +100,7 @@ from synapse_core.errors.plugins import (
     SchemaIncompatibleError,
     SecretInPlugin,
     StepFailed,
+    UnsafeMetadata,
     ValidationError,
 )
 from synapse_core.errors.runs import DiskFull, RayUnavailable, RunFailed, RunNotFound, RunStopped
@@ -132,6 +136,8 @@ __all__ = [
     "StepFailed",
     "ActionFailed",
     "InvalidResult",
+    "UnsafeMetadata",
+    "InvalidMetadata",
     "PluginNotFound",
     "ActionNotFoundError",
     "RunNotFound",

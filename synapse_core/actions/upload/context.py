@@ -48,7 +48,8 @@ class UploadContext(BaseStepContext):
 
     params: the action's; what it has no field for is read as UploadParams has it by default. found_files:
     specification -> files, '' for those whose specification is not told by their place. data_units: drafts
-    until upload_files has made them; is_drafted: they were drafted, be it none. data_collection: None until then where it is to be made.
+    until upload_files has made them. is_drafted: they were drafted, be it none. data_collection: None until
+    upload_files where it is to be made.
     """
 
     params: Any = None

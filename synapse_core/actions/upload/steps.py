@@ -15,7 +15,7 @@ from synapse_core.actions.upload.discovery import find_all, folder_of, screen_al
 from synapse_core.actions.upload.drafts import draft_units, leave_out_duplicates, take_checksums
 from synapse_core.actions.upload.grouping import group_files
 from synapse_core.actions.upload.ledger import Undoing
-from synapse_core.actions.upload.metadata import InvalidMetadata, find_metadata, read_metadata
+from synapse_core.actions.upload.metadata import find_metadata, read_metadata
 from synapse_core.actions.upload.report import MOST_LISTED, FailureCode
 from synapse_core.actions.upload.sending import Sender
 from synapse_core.actions.upload.target import (
@@ -27,7 +27,7 @@ from synapse_core.actions.upload.target import (
 )
 from synapse_core.backend import FileReference
 from synapse_core.enums import LogLevel
-from synapse_core.errors import ExecutionError
+from synapse_core.errors import ExecutionError, InvalidMetadata, SynapseError
 from synapse_core.steps import BaseStep, StepResult
 
 # Data units: while the files of so many are sent, those before are made.
@@ -239,9 +239,7 @@ class UploadFilesStep(_UploadStep):
         for draft in context.data_units:
             draft.id = None
         if context.has_made_collection:
-            left.append(
-                f"the data collection {context.settings.name!r}, which is empty: the next upload uses it"
-            )
+            left += _delete_collection(context)
         _tell_left(context, left)
 
     def _take_back(self, context: UploadContext, names: list[str]) -> None:
@@ -338,6 +336,19 @@ def _need(context: UploadContext, step: type[_UploadStep]) -> None:
 def _nothing_left(context: UploadContext, what: str) -> StepResult:
     reason = context.outcome.first_reason()
     return StepResult(success=False, error=f"{what}{f': {reason}' if reason else ''}.")
+
+
+def _delete_collection(context: UploadContext) -> list[str]:
+    """Delete the collection that this upload made. Returns what is left of it, in words."""
+    name = context.settings.name
+    if context.data_collection is None:
+        return [f"the data collection {name!r}, if it came to be before the upload ended"]
+    try:
+        context.client.delete_data_collection(context.data_collection.id)
+    except SynapseError as error:
+        return [f"the data collection {name!r}: {error.message}"]
+    context.data_collection = None
+    return []
 
 
 def _tell_left(context: UploadContext, left: list[str]) -> None:
