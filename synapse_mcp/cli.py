@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -24,7 +25,7 @@ from synapse_core.pipelines.plan import find_named, plan_pipeline
 from synapse_core.runs import Run
 from synapse_core.runs.request import make_request
 from synapse_mcp import cli_datasets, cli_plugins
-from synapse_mcp.demo import run_demo
+from synapse_mcp.demo import run_demo, show_seeded
 from synapse_mcp.records import run_record
 from synapse_mcp.settings import Settings
 from synapse_mcp.tools.status import status_of
@@ -58,19 +59,25 @@ def opened(
     plugins: list[str] | None = None, ray_address: str | None = None, profile: str | None = None
 ) -> Iterator[Home]:
     """Open the home; a foreseen failure becomes two lines and exit code 1."""
-    home: Home | None = None
-    try:
+    with foreseen():
         # A command ends soon: what a dead server left is for a server to start.
         home = Settings.make(plugins or (), ray_address, profile).open_home(adopts=False)
-        yield home
-    except SynapseError as error:
-        console.print(f"[red]{error.code}[/red]: {error.message}", highlight=False)
-        if error.hint:
-            console.print(f"[dim]{error.hint}[/dim]", highlight=False)
-        raise typer.Exit(1) from None
-    finally:
-        if home is not None:
+        try:
+            yield home
+        finally:
             home.close()
+
+
+@contextmanager
+def foreseen() -> Iterator[None]:
+    """Make two lines and exit code 1 of a foreseen failure."""
+    try:
+        yield
+    except SynapseError as error:
+        console.print(f"[red]{error.code}[/red]: {escape(error.message)}", highlight=False)
+        if error.hint:
+            console.print(f"[dim]{escape(error.hint)}[/dim]", highlight=False)
+        raise typer.Exit(1) from None
 
 
 @app.command()
@@ -79,9 +86,16 @@ def serve(plugins: Plugins = None, ray_address: RayAddress = None, profile: Prof
 
 
 @app.command()
-def demo() -> None:
+def demo(
+    seed: Annotated[
+        bool, typer.Option("--seed", help="Put real images into the home's backend instead.")
+    ] = False,
+) -> None:
     """Start the server, train a classifier on Ray through it, and watch it learn."""
-    raise typer.Exit(run_demo(console))
+    if not seed:
+        raise typer.Exit(run_demo(console))
+    with foreseen():
+        show_seeded(Settings.make(), console)
 
 
 @app.command()

@@ -120,7 +120,8 @@ def test_python_examples_compile_and_json_examples_parse(name: str):
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_manual_speaks_of_nothing_that_its_reader_does_not_have(name: str):
     strange = (
-        r"(?i)(?<!--)\bseeds?\b|\bissues? (?:show|\d)|\bpypi\.org|\bpredecessor\b|\barchitecture\.md\b|\bR\d{1,2}\b"
+        r"(?i)(?<!--)\bseeds?\b|\bissues? (?:show|\d)|\bpypi\.org|\bpredecessor\b"
+        r"|\barchitecture\.md\b|\bR\d{1,2}\b"
     )
 
     assert re.findall(strange, DOCUMENTS[name]) == []
