@@ -150,7 +150,8 @@ def test_the_readme_begins_with_the_two_commands():
         run_demo == 'python3 -m venv .venv && .venv/bin/pip install ".[demo]" && .venv/bin/synapse-mcp demo'
     )
     assert run_tests == (
-        'python3 -m venv .venv && .venv/bin/pip install -e ".[test]" && .venv/bin/python -m pytest -n auto --dist loadgroup'
+        'python3 -m venv .venv && .venv/bin/pip install -e ".[test]" '
+        "&& .venv/bin/python -m pytest -n auto --dist loadgroup"
     )
 
 
