@@ -15,6 +15,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from PIL import Image
 from tool_calls import call, refused
+from typer.testing import CliRunner, Result
 from upload_worlds import TrippingBackend
 
 from synapse_core.backend import FileSpecification
@@ -22,6 +23,7 @@ from synapse_core.backend.local import LocalBackend
 from synapse_core.datasets import read
 from synapse_core.errors import Conflict
 from synapse_core.registry import Registry
+from synapse_mcp.cli import app
 from synapse_mcp.digit_sheets import Sheet, draw_sheets
 from synapse_mcp.seed import NAME, SHEETS, TRAINED_ON, VALIDATED_ON, seed
 
@@ -55,17 +57,9 @@ def with_home(home: Path) -> StdioServerParameters:
     return StdioServerParameters(command=sys.executable, args=["-m", "synapse_mcp"], env=environment)
 
 
-def demo_seed(code: str = "pass", **environment: str):
-    """Run `synapse-mcp demo --seed` to its end, after some code."""
-    program = f"{code}; from synapse_mcp.cli import app; app(['demo', '--seed'])"
-    return subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1", **environment},
-        check=False,
-    )
+def demo_seed() -> Result:
+    """Run `synapse-mcp demo --seed` in this process."""
+    return CliRunner().invoke(app, ["demo", "--seed"], env={"COLUMNS": "200", "NO_COLOR": "1"})
 
 
 def contents(backend: LocalBackend) -> dict[str, object]:
@@ -115,14 +109,15 @@ def overlap(one: list[float], other: list[float]) -> float:
 
 
 def test_a_home_is_filled_once_and_what_can_be_done_next_is_told(home: Path, backend: LocalBackend):
-    first = demo_seed()
+    command = [sys.executable, "-m", "synapse_mcp", "demo", "--seed"]
+    first = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert first.returncode == 0, first.stdout + first.stderr
     assert f"{OPEN} of them without annotations" in first.stdout
     before = contents(backend)
 
     again = demo_seed()
 
-    assert again.returncode == 0, again.stdout + again.stderr
+    assert again.exit_code == 0, again.output
     assert "Nothing to add" in again.stdout
     assert contents(backend) == before
     assert {name: len(found) for name, found in before.items()} == {
@@ -186,19 +181,26 @@ def test_a_project_of_somebody_else_is_left_alone(backend: LocalBackend):
     assert contents(backend) == before
 
 
-def test_without_scikit_learn_the_command_that_installs_it_is_told(home: Path):
-    told = demo_seed("import sys; sys.modules['sklearn'] = None")
+def test_without_scikit_learn_the_command_that_installs_it_is_told(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # What Python finds where a package is absent.
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
 
-    assert told.returncode == 1
+    told = demo_seed()
+
+    assert told.exit_code == 1
     assert "pip install 'synapse-mcp[demo]'" in told.stdout
-    assert "Traceback" not in told.stdout + told.stderr
 
 
-def test_a_home_with_another_backend_is_not_filled(home: Path):
-    told = demo_seed(SYNAPSE_HOST="http://127.0.0.1:9")
+def test_a_home_with_another_backend_is_not_filled(home: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SYNAPSE_HOST", "http://127.0.0.1:9")
 
-    assert told.returncode == 1
+    told = demo_seed()
+
+    assert told.exit_code == 1
     assert "only an embedded one is filled" in told.stdout
+    assert not (home / "synapse.db").exists()
 
 
 # The plugins
