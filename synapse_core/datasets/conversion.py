@@ -16,11 +16,12 @@ import msgspec
 from synapse_core.datasets.card import CARD_NAME, LOSSES_NAME
 from synapse_core.datasets.classes import ClassChoice
 from synapse_core.datasets.detection import Detection, detect
+from synapse_core.datasets.dividing import in_parts
 from synapse_core.datasets.format import Format, Reader, WriterSetup
 from synapse_core.datasets.formats import find_format
 from synapse_core.datasets.naming import Names
 from synapse_core.datasets.options import ConvertOptions, make_options
-from synapse_core.datasets.parts import Part, in_parts
+from synapse_core.datasets.parts import Part
 from synapse_core.datasets.report import Loss, Losses, LossSummary, keep_examples, summarise
 from synapse_core.datasets.source import Source, is_url, open_source
 from synapse_core.datasets.splits import split_of
@@ -32,7 +33,6 @@ from synapse_core.datasets.target import (
     refuse_inside,
     refuse_taken,
 )
-from synapse_core.datasets.url_target import UrlTarget
 from synapse_core.errors import InvalidRequest, LossyConversion, UnknownFormat
 
 _encoder = msgspec.json.Encoder()
@@ -253,12 +253,18 @@ def _target(output: str | Path | None) -> Iterator[Target]:
         yield NoTarget()
         return
     try:
-        with closing(UrlTarget(str(output)) if is_url(output) else FolderTarget(output)) as target:
+        with closing(_url_target(str(output)) if is_url(output) else FolderTarget(output)) as target:
             yield target
     except OSError as error:
         if (full := disk_full(error, str(output))) is not None:
             raise full from error
         raise
+
+
+def _url_target(url: str) -> FolderTarget:
+    from synapse_core.datasets.url_target import UrlTarget  # tempfile: 12 ms, where the output is not here
+
+    return UrlTarget(url)
 
 
 def _in_text(entry: Loss) -> Loss:

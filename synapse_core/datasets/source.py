@@ -10,7 +10,6 @@ import os
 import posixpath
 import re
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -329,6 +328,8 @@ class RemoteSource:
 
     @contextmanager
     def local(self, path: str) -> Iterator[str]:
+        import tempfile  # 12 ms, only where a dataset is remote
+
         with tempfile.TemporaryDirectory(prefix="synapse-dataset-") as folder:
             copy = f"{folder}/{path.rpartition('/')[2]}"
             try:

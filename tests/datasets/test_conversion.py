@@ -43,7 +43,8 @@ from synapse_core.datasets.model import (
 )
 from synapse_core.datasets.naming import Names
 from synapse_core.datasets.options import make_options
-from synapse_core.datasets.parts import PART_ITEMS, Part, in_parts
+from synapse_core.datasets.dividing import PART_ITEMS, in_parts
+from synapse_core.datasets.parts import Part
 from synapse_core.datasets.report import Losses, LossSummary, summarise
 from synapse_core.datasets.source import LocalSource
 from synapse_core.datasets.splits import split_of

@@ -154,7 +154,7 @@ def test_a_ring_through_all_formats_comes_back(forms: Path, tmp_path: Path):
 def test_the_number_of_processes_changes_no_byte(
     forms: Path, tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("synapse_core.datasets.parts.PART_ITEMS", 30)
+    monkeypatch.setattr("synapse_core.datasets.dividing.PART_ITEMS", 30)
     alone = convert(forms / "voc", target, tmp_path / "alone", source_format="voc", workers=1)
     shared = convert(forms / "voc", target, tmp_path / "shared", source_format="voc", workers=3)
 
