@@ -148,8 +148,9 @@ class Item(msgspec.Struct):
     key: the image's path in the dataset, with / between its parts, unique there; it names the item
     everywhere. width, height: pixels as the annotations count them; None where nobody knows. image: path of
     its file below the source's root, None where there is none. where: file and line from which it was read.
-    media: the kind. id: the source's own. is_plain: every annotation is an upright box with a class and
-    nothing else; whoever checks items sets it, so that writers need not look.
+    media: the kind. id: the source's own. is_plain: there are annotations, and every one is an upright box
+    with a class and nothing else; a reader that knows says so, and whoever checks items says it of those that
+    lie in their image too, so that writers need not look.
     """
 
     key: str

@@ -187,7 +187,7 @@ class ItemLosses:
     def __init__(self, item: Item, losses: Losses) -> None:
         self._item = item
         self._losses = losses
-        self._same: Counter[tuple[str, Kind]] = Counter()
+        self._same: dict[tuple[str, Kind], int] = {}
 
     def leave(self, one: Annotation, kind: Kind, code: str, message: str = "") -> None:
         """Tell that an annotation is left out."""
@@ -199,7 +199,7 @@ class ItemLosses:
     def change(self, one: Annotation, kind: Kind, code: str, message: str = "", before: Any = None) -> None:
         """Tell that an annotation is written in another way than it was."""
         if not message and before is None:
-            self._same[code, kind] += 1
+            self._same[code, kind] = self._same.get((code, kind), 0) + 1
             return
         item = self._item
         self._losses.lose(

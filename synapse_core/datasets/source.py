@@ -55,6 +55,8 @@ class Source(Protocol):
     root: str
     only: str | None
 
+    def __hash__(self) -> int: ...
+
     def names(self, folder: str = "", most: int | None = None) -> tuple[list[str], list[str]]:
         """Return the sub-folders and files of a folder, each sorted; empty lists where there is none.
 

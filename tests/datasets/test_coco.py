@@ -14,7 +14,7 @@ from trainer_rules import refused_by_the_trainer
 from synapse_core.datasets.conversion import convert
 from synapse_core.datasets.formats.coco_files import CocoFile
 from synapse_core.datasets.formats.coco_index import FileIndex
-from synapse_core.datasets.formats.coco_rows import Row
+from synapse_core.datasets.formats.coco_rows import BoxRow, Row
 from synapse_core.datasets.formats.json_stream import JsonFile, elements, loose
 from synapse_core.datasets.mask_shapes import polygon_counts
 from synapse_core.datasets.masks import mask_iou, rings_to_mask
@@ -360,7 +360,8 @@ def test_blocks_may_end_anywhere(tmp_path: Path, block_bytes: int, layout: str, 
         [number for number, owner in enumerate(owners) if owner == image_id] for image_id in range(4)
     ]
     for ones in found:
-        for one in ones:
+        for found_one in ones:
+            one = found_one.row() if isinstance(found_one, BoxRow) else found_one
             assert isinstance(one, Row)
             assert (one.extra or {}).get("note") == rows[one.id].get("note")
             assert one.attributes == rows[one.id].get("attributes")

@@ -17,7 +17,7 @@ from typing import Any
 from synapse_core.datasets.format import Evidence, Format, Reader
 from synapse_core.datasets.formats.coco_files import CocoFile, find_files, image_folder, looks_like_results
 from synapse_core.datasets.formats.coco_index import FileIndex
-from synapse_core.datasets.formats.coco_rows import BrokenRow, Row, annotation_of
+from synapse_core.datasets.formats.coco_rows import BoxRow, BrokenRow, Row, annotation_of
 from synapse_core.datasets.formats.coco_write import write
 from synapse_core.datasets.glance import Glance, glance
 from synapse_core.datasets.model import NO_CLASS, Annotation, ClassDef, Header, Item, Kind, kind_of
@@ -27,6 +27,7 @@ from synapse_core.datasets.sizes import size_of
 from synapse_core.datasets.source import Source, inside
 from synapse_core.errors import InvalidDataset
 
+_BOXES = frozenset({BoxRow})
 # Facts of an image that every official file states, and that no other format has a place for.
 _TOP_KEYS = frozenset({"images", "annotations", "categories"})
 
@@ -153,8 +154,14 @@ class CocoReader:
             if self.wants_extra:
                 item.extra = self._extra_of(number)[image]
                 item.id = item.id if self._has_own_ids else None
+            if (boxes := _boxes(rows, labels)) is not None:
+                item.annotations, item.is_plain = boxes, True
+                yield begin + image, item
+                continue
             add = item.annotations.append
             for row in rows:
+                if isinstance(row, BoxRow):
+                    row = row.row()
                 if isinstance(row, Row):
                     label = labels.get(row.category_id)
                     if label is not None and not (
@@ -241,6 +248,19 @@ class CocoReader:
             field="image_id",
             before=owner,
         )
+
+
+def _boxes(rows: list[Any], labels: dict[Any, int]) -> list[Annotation] | None:
+    """Return the annotations of an image where all of them are plain boxes of a known class, else None."""
+    if set(map(type, rows)) != _BOXES:
+        return None
+    try:
+        return [
+            Annotation(labels[row.category_id], row.bbox, None, None, 0.0, row.id, False, None, row.area)
+            for row in rows
+        ]
+    except KeyError:
+        return None
 
 
 def _are_unique(files: list[FileIndex], options: ConvertOptions) -> bool:

@@ -11,15 +11,16 @@ import os
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import accumulate, islice
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, islice, repeat
 from operator import gt
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import msgspec
 
 from synapse_core.datasets.formats.coco_files import CocoFile
-from synapse_core.datasets.formats.coco_rows import BrokenRow, Row, read_rows
+from synapse_core.datasets.formats.coco_rows import BoxRow, BrokenRow, Row, read_boxes, read_rows
 from synapse_core.datasets.formats.json_stream import Block, JsonFile, elements, loose
 from synapse_core.datasets.model import Kind
 from synapse_core.errors import InvalidDataset
@@ -37,6 +38,7 @@ _BETWEEN = re.compile(rb"\}\s*,\s*\{")
 _UNKNOWN = -1
 # Ids that are texts, or longer numbers than this, are counted down from its negative.
 _MOST_NUMBER = 1 << 60
+AnyRow: TypeAlias = BoxRow | Row | BrokenRow
 # The key of the array where the file is nothing else: a list of results.
 _RESULTS = ""
 
@@ -84,18 +86,19 @@ class FileIndex:
         # Where in the file each annotation begins and ends, in that order; None where the file has that
         # order.
         self._places: tuple[array[int], array[int]] | None = None
-        self._decoded: tuple[int, list[Row | BrokenRow]] = (-1, [])
+        self._decoded: tuple[int, Sequence[AnyRow]] = (-1, [])
         self._read(JsonFile(self.path, file.path, *([block_bytes] if block_bytes else [])))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_decoded": (-1, [])}
 
-    def rows(self, start: int, stop: int) -> Iterator[list[Row | BrokenRow]]:
+    def rows(self, start: int, stop: int) -> Iterator[list[AnyRow]]:
         """Yield the annotations of each image from start to stop."""
         first, last = self._starts[start], self._starts[stop]
+        found: Sequence[AnyRow]
         found = self._in_file_order(first, last) if self._places is None else self._gathered(first, last)
         for image in range(start, stop):
-            yield found[self._starts[image] - first : self._starts[image + 1] - first]
+            yield list(found[self._starts[image] - first : self._starts[image + 1] - first])
 
     def image_extra(self) -> list[dict[str, Any] | None]:
         """Return what the file says of each image beyond its name and size."""
@@ -117,7 +120,7 @@ class FileIndex:
             owners = array("q")
             texts: dict[int | str, int] = {}
             results: set[int] = set()
-            for key, blocks in source.arrays_of():
+            for key, blocks in source.arrays_of(_DECODERS):
                 for block in blocks:
                     if key == "images":
                         self._image_blocks.append((block.offset, len(block.data)))
@@ -155,7 +158,7 @@ class FileIndex:
 
     def _read_images(self, block: Block) -> None:
         try:
-            rows = _images.decode(b"[" + block.data + b"]")
+            rows = block.rows or _images.decode(b"[" + block.data + b"]")
         except (msgspec.DecodeError, UnicodeDecodeError):
             rows = [_loose_image(element) for element in elements(block.data)]
         for row in rows:
@@ -172,7 +175,7 @@ class FileIndex:
                 self.kinds.add(kind)
         rows: Sequence[OwnerRow | Row | BrokenRow]
         try:
-            rows = _owners.decode(b"[" + data + b"]")
+            rows = block.rows or _owners.decode(b"[" + data + b"]")
         except (msgspec.DecodeError, UnicodeDecodeError):
             rows = read_rows(data)
         owners.extend(_numbers_of([row.image_id for row in rows], texts))
@@ -188,7 +191,7 @@ class FileIndex:
                 self.repeated.append(number)
                 continue
             place[plain] = index
-        images = array("i", [place.get(owner, _UNKNOWN) for owner in owners])
+        images = array("i", map(place.get, owners, repeat(_UNKNOWN)))
         counts = Counter(images)
         unknown = counts.pop(_UNKNOWN, 0)
         self._starts = array("i", [0, *accumulate(counts[index] for index in range(len(self.names)))])
@@ -215,16 +218,16 @@ class FileIndex:
                 begins[at], ends[at] = offset + begin, offset + end
         self._places = begins, ends
 
-    def _in_file_order(self, first: int, last: int) -> list[Row | BrokenRow]:
+    def _in_file_order(self, first: int, last: int) -> list[AnyRow]:
         """Return the annotations first to last of a file that has them in the order of its images."""
-        found: list[Row | BrokenRow] = []
+        found: list[AnyRow] = []
         number = max(0, bisect.bisect_right(self._blocks, first, key=lambda block: block[2]) - 1)
         while first < last:
             offset, length, before = self._blocks[number]
             if self._decoded[0] != number:
                 source = JsonFile(self.path, self.file.path)
                 try:
-                    self._decoded = number, read_rows(source.read(offset, length))
+                    self._decoded = number, _read_block(source.read(offset, length))
                 finally:
                     source.close()
             rows = self._decoded[1]
@@ -234,7 +237,7 @@ class FileIndex:
             number += 1
         return found
 
-    def _gathered(self, first: int, last: int) -> list[Row | BrokenRow]:
+    def _gathered(self, first: int, last: int) -> Sequence[AnyRow]:
         """Return the annotations first to last from wherever they are in the file."""
         if first == last:
             return []
@@ -246,7 +249,7 @@ class FileIndex:
             parts = [os.pread(file, ends[at] - begins[at], begins[at]) for at in range(first, last)]
         finally:
             os.close(file)
-        rows = read_rows(b",".join(parts))
+        rows = _read_block(b",".join(parts))
         if len(rows) != last - first:
             raise InvalidDataset(f"{self.file.path} has changed while it was read.")
         return rows
@@ -254,6 +257,14 @@ class FileIndex:
 
 _images = msgspec.json.Decoder(list[ImageRow])
 _owners = msgspec.json.Decoder(list[OwnerRow])
+_DECODERS: Mapping[str, msgspec.json.Decoder[Any]] = MappingProxyType(
+    {"images": _images, "annotations": _owners, _RESULTS: _owners}
+)
+
+
+def _read_block(data: bytes) -> Sequence[AnyRow]:
+    boxes = read_boxes(data)
+    return read_rows(data) if boxes is None else boxes
 
 
 def _numbers_of(ids: list[Any], texts: dict[int | str, int]) -> array[int]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -39,6 +39,22 @@ class Row(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     extra: dict[str, Any] | None = None
 
 
+class BoxRow(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """An annotation that states a box with a class, and nothing else."""
+
+    category_id: int
+    bbox: Box
+    id: int | str | None = None
+    image_id: int | str | None = None
+    area: float | None = None
+    iscrowd: Literal[0] = 0
+    segmentation: Annotated[list[Any], msgspec.Meta(max_length=0)] = []
+
+    def row(self) -> Row:
+        """Return the same as any other row."""
+        return Row(self.image_id, self.category_id, self.id, self.bbox, area=self.area)
+
+
 class BrokenRow(Exception):  # it is a row
     """An annotation that cannot be read. kind: what it would have been; field, value: what is wrong with
     it; image_id: whose it is, where that can be read.
@@ -60,7 +76,16 @@ class BrokenRow(Exception):  # it is a row
 
 _rows = msgspec.json.Decoder(list[Row])
 _row = msgspec.json.Decoder(Row)
+_box_rows = msgspec.json.Decoder(list[BoxRow])
 _KNOWN = frozenset(Row.__struct_fields__) - {"extra"}
+
+
+def read_boxes(data: bytes) -> list[BoxRow] | None:
+    """Return the annotations of a block where all of them are plain boxes, None where one is not."""
+    try:
+        return _box_rows.decode(b"[" + data + b"]")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def read_rows(data: bytes) -> list[Row | BrokenRow]:

@@ -192,6 +192,9 @@ class DmReader:
                         else self._with_attributes(box, item, losses)
                         for box in boxes
                     ]
+                    item.is_plain = bool(boxes) and not any(
+                        box.attrs or not box.classification for box in boxes
+                    )
                 except KeyError:  # the file has changed since it was looked through
                     self._fill(item, open_document(data, None), 0, losses)
             yield index, item

@@ -154,6 +154,7 @@ class YoloReader:
         labels, add = self._labels, item.annotations.append
         is_boxes = self.task in ("detect", "segment")
         number = 0
+        is_plain = True
         for line in text.splitlines():
             number += 1
             parts = line.split()
@@ -167,7 +168,9 @@ class YoloReader:
                     add(Annotation(label, box))
                     continue
             if parts:
+                is_plain = False
                 self._read_row(item, parts, number, losses)
+        item.is_plain = is_plain and bool(item.annotations)
 
     def _read_row(self, item: Item, parts: list[str], number: int, losses: Losses) -> None:
         """Read a row that is no plain box."""

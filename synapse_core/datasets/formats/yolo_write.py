@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from posixpath import splitext
 from typing import ClassVar
 
 from synapse_core.datasets.format import Piece, Writer, WriterSetup
@@ -74,7 +75,7 @@ class YoloWriter:
             self._leave_out(item, losses, "IMAGE_MISSING")
         else:
             rows = self._rows(item, float(item.width), float(item.height), losses)
-            self.target.write(label_path(f"images/{split}/{name}"), "".join(rows).encode())
+            self.target.write(_label_of(split, name), "".join(rows).encode())
         if self._images != "none" and item.image is not None:
             self.target.place(
                 self._source, item.image, f"images/{split}/{name}", is_linked=self._images == "link"
@@ -332,6 +333,16 @@ def _fitting_box(one: Annotation, kind: Kind, width: float, height: float, told:
         told.leave(one, kind, "ZERO_AREA", _TOO_SMALL)
         return None
     return box
+
+
+def _label_of(split: str, name: str) -> str:
+    """Return where the label of an image of this name is."""
+    # What label_path does, a third as long where the name has no folder that it looks for.
+    return (
+        label_path(f"images/{split}/{name}")
+        if "images/" in name
+        else f"labels/{split}/{splitext(name)[0]}.txt"
+    )
 
 
 def _over(ring: list[float], width: float, height: float) -> float:
