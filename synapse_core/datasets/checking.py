@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from synapse_core.datasets.model import Annotation, Item, Kind, Mask, Polygon, Polyline, kind_of
+from synapse_core.datasets.model import Annotation, Item, Kind, Mask, Polygon, Polyline, Unread, kind_of
 from synapse_core.datasets.options import ConvertOptions
 from synapse_core.datasets.report import Losses
 from synapse_core.datasets.rle import (
@@ -55,13 +55,18 @@ class Checker:
             label, box = annotation.label, annotation.box
             if label >= 0:
                 before[label] += 1
+            shape = annotation.shape
             if (
                 box is not None
-                and annotation.shape is None
+                and (shape is None or isinstance(shape, Unread))
                 and annotation.points is None
                 and not annotation.angle
             ):
-                plain += 1
+                if shape is None:
+                    plain += 1
+                else:
+                    is_bare = False
+                    losses.counts[shape.kind, "seen"] += 1
                 x, y, w, h = box
                 # False for what is not a number too.
                 if not (x >= 0 and y >= 0 and w > 0 and h > 0 and x + w <= width and y + h <= height):

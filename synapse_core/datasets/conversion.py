@@ -87,6 +87,7 @@ def convert(
     choices, target_format, opened, detection = _checked(source, to, output, source_format, dry_run, options)
     reader = detection.format.read(opened, choices)
     reader.wants_extra = detection.format is target_format
+    reader.wants_shapes = target_format.takes_shapes(choices)
     with _target(None if dry_run else output) as target:
         conversion = _Conversion(reader, target_format, target, choices, on_progress)
         config = conversion.run()

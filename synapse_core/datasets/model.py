@@ -114,7 +114,13 @@ class Opaque(msgspec.Struct, gc=False):
     data: Any
 
 
-Shape: TypeAlias = Polygon | Mask | Polyline | Text | Relation | Group | Opaque
+class Unread(msgspec.Struct, frozen=True, gc=False):
+    """A polygon or a mask beside a stated box that nobody wants: it was not looked into."""
+
+    kind: Literal["polygon", "mask"]
+
+
+Shape: TypeAlias = Polygon | Mask | Polyline | Text | Relation | Group | Opaque | Unread
 
 
 class Annotation(msgspec.Struct, gc=False):
@@ -196,7 +202,8 @@ def kind_of(annotation: Annotation) -> Kind:
     if annotation.points is not None:
         return "keypoints"
     if annotation.shape is not None:
-        return _KIND_OF_SHAPE[type(annotation.shape)]
+        shape = annotation.shape
+        return shape.kind if isinstance(shape, Unread) else _KIND_OF_SHAPE[type(shape)]
     if annotation.box is None:
         return "tag"
     return "rotated_box" if annotation.angle else "box"

@@ -1,4 +1,4 @@
-"""Converting parts in several processes of this machine: forked where that is safe, started anew elsewhere."""
+"""Converting parts in several processes of this machine: forked where that is safe, else started anew."""
 
 from __future__ import annotations
 

@@ -570,3 +570,41 @@ def test_the_split_is_in_the_name_of_the_file_or_its_folder(tmp_path: Path):
     assert not losses.codes
     assert result.renamed == 0
     assert (tmp_path.parent / "out/labels/val/a.txt").is_file()
+
+
+CORNERS = [10.0, 10, 30, 10, 30, 30, 10, 30]
+
+
+def test_outlines_that_nobody_wants_are_told_as_those_that_were_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    runs = {"counts": [100, 5, 4895], "size": [50, 100]}
+    rows = [
+        row(0, 0, segmentation=[CORNERS]),
+        row(1, 0, segmentation=[CORNERS, CORNERS]),
+        row(2, 0, segmentation=[CORNERS[:7]]),  # a broken one
+        row(3, 0, segmentation=[["a", 1, 2, 3, 4, 5]]),  # another
+        row(4, 0, segmentation=runs),
+        row(5, 0, segmentation=runs, iscrowd=1),
+        row(6, 0, segmentation=[]),
+        row(7, 0, segmentation=[CORNERS], bbox=[-5, 2, 30, 4]),
+        row(8, 0, segmentation=[CORNERS], bbox=[500, 500, 3, 4]),
+        row(9, 1, segmentation=[CORNERS]),
+        row(10, 1, segmentation=[CORNERS], category_id=77),
+    ]
+    path = tmp_path / "in.json"
+    path.write_text(json.dumps(document([image(0), image(1)], rows)))
+
+    lean = convert(path, "yolo", tmp_path / "lean", task="detect", images="none")
+    monkeypatch.setattr("synapse_core.datasets.formats.coco_index.read_lean", lambda data: None)
+    full = convert(path, "yolo", tmp_path / "full", task="detect", images="none")
+
+    labels = {name: sorted((tmp_path / name / "labels").rglob("*.txt")) for name in ("lean", "full")}
+    assert [one.read_text() for one in labels["lean"]][1:] == [one.read_text() for one in labels["full"]][1:]
+    assert lean.losses.kinds["polygon"].seen == full.losses.kinds["polygon"].seen
+    assert lean.losses.kinds["mask"] == full.losses.kinds["mask"]
+    for code in ("BAD_ROW", "CROWD_DROPPED", "MASK_TO_BOX", "UNKNOWN_CLASS"):
+        assert lean.losses.reasons[code] == full.losses.reasons[code]
+    # Only where the outline lies in the image and its box does not is there a difference: the box counts.
+    assert lean.losses.reasons["OUTSIDE_IMAGE"] == 1
+    assert lean.losses.reasons["CLIPPED"] == 1

@@ -17,7 +17,15 @@ from typing import Any
 from synapse_core.datasets.format import Evidence, Format, Reader
 from synapse_core.datasets.formats.coco_files import CocoFile, find_files, image_folder, looks_like_results
 from synapse_core.datasets.formats.coco_index import FileIndex
-from synapse_core.datasets.formats.coco_rows import BoxRow, BrokenRow, Row, annotation_of
+from synapse_core.datasets.formats.coco_rows import (
+    BoxRow,
+    BrokenRow,
+    LeanRow,
+    Row,
+    annotation_of,
+    full_row,
+    lean_annotation,
+)
 from synapse_core.datasets.formats.coco_write import write
 from synapse_core.datasets.glance import Glance, glance
 from synapse_core.datasets.model import NO_CLASS, Annotation, ClassDef, Header, Item, Kind, kind_of
@@ -74,6 +82,7 @@ class CocoReader:
     ) -> None:
         self.source = source
         self.wants_extra = False
+        self.wants_shapes = True
         self._checks_images = options.images != "none"
         # Remote files are copied for as long as the reader lives.
         self._stack = ExitStack()
@@ -130,7 +139,7 @@ class CocoReader:
         index = self._files[number]
         begin, labels = self._starts[number], self._labels[number]
         path, split = index.file.path, index.file.split
-        for image, rows in enumerate(index.rows(first, last), first):
+        for image, rows in enumerate(index.rows(first, last, is_lean=not self.wants_shapes), first):
             width, height = index.widths[image], index.heights[image]
             name = index.names[image]
             key = _key(name)
@@ -160,7 +169,12 @@ class CocoReader:
                 continue
             add = item.annotations.append
             for row in rows:
-                if isinstance(row, BoxRow):
+                if isinstance(row, LeanRow):
+                    if (label := labels.get(row.category_id)) is not None:
+                        add(lean_annotation(row, label))
+                        continue
+                    row = full_row(row)
+                elif isinstance(row, BoxRow):
                     row = row.row()
                 if isinstance(row, Row):
                     label = labels.get(row.category_id)

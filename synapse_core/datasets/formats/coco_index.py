@@ -20,7 +20,15 @@ from typing import Any, TypeAlias
 import msgspec
 
 from synapse_core.datasets.formats.coco_files import CocoFile
-from synapse_core.datasets.formats.coco_rows import BoxRow, BrokenRow, Row, read_boxes, read_rows
+from synapse_core.datasets.formats.coco_rows import (
+    BoxRow,
+    BrokenRow,
+    LeanRow,
+    Row,
+    read_boxes,
+    read_lean,
+    read_rows,
+)
 from synapse_core.datasets.formats.json_stream import Block, JsonFile, elements, loose
 from synapse_core.datasets.model import Kind
 from synapse_core.errors import InvalidDataset
@@ -38,7 +46,7 @@ _BETWEEN = re.compile(rb"\}\s*,\s*\{")
 _UNKNOWN = -1
 # Ids that are texts, or longer numbers than this, are counted down from its negative.
 _MOST_NUMBER = 1 << 60
-AnyRow: TypeAlias = BoxRow | Row | BrokenRow
+AnyRow: TypeAlias = BoxRow | LeanRow | Row | BrokenRow
 # The key of the array where the file is nothing else: a list of results.
 _RESULTS = ""
 
@@ -86,14 +94,16 @@ class FileIndex:
         # Where in the file each annotation begins and ends, in that order; None where the file has that
         # order.
         self._places: tuple[array[int], array[int]] | None = None
+        self._is_lean = False
         self._decoded: tuple[int, Sequence[AnyRow]] = (-1, [])
         self._read(JsonFile(self.path, file.path, *([block_bytes] if block_bytes else [])))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_decoded": (-1, [])}
 
-    def rows(self, start: int, stop: int) -> Iterator[list[AnyRow]]:
-        """Yield the annotations of each image from start to stop."""
+    def rows(self, start: int, stop: int, *, is_lean: bool = False) -> Iterator[list[AnyRow]]:
+        """Yield the annotations of each image from start to stop. is_lean: boxes alone are wanted."""
+        self._is_lean = is_lean
         first, last = self._starts[start], self._starts[stop]
         found: Sequence[AnyRow]
         found = self._in_file_order(first, last) if self._places is None else self._gathered(first, last)
@@ -227,7 +237,7 @@ class FileIndex:
             if self._decoded[0] != number:
                 source = JsonFile(self.path, self.file.path)
                 try:
-                    self._decoded = number, _read_block(source.read(offset, length))
+                    self._decoded = number, self._read_block(source.read(offset, length))
                 finally:
                     source.close()
             rows = self._decoded[1]
@@ -249,10 +259,17 @@ class FileIndex:
             parts = [os.pread(file, ends[at] - begins[at], begins[at]) for at in range(first, last)]
         finally:
             os.close(file)
-        rows = _read_block(b",".join(parts))
+        rows = self._read_block(b",".join(parts))
         if len(rows) != last - first:
             raise InvalidDataset(f"{self.file.path} has changed while it was read.")
         return rows
+
+    def _read_block(self, data: bytes) -> Sequence[AnyRow]:
+        if (boxes := read_boxes(data)) is not None:
+            return boxes
+        if self._is_lean and (lean := read_lean(data)) is not None:
+            return lean
+        return read_rows(data)
 
 
 _images = msgspec.json.Decoder(list[ImageRow])
@@ -260,11 +277,6 @@ _owners = msgspec.json.Decoder(list[OwnerRow])
 _DECODERS: Mapping[str, msgspec.json.Decoder[Any]] = MappingProxyType(
     {"images": _images, "annotations": _owners, _RESULTS: _owners}
 )
-
-
-def _read_block(data: bytes) -> Sequence[AnyRow]:
-    boxes = read_boxes(data)
-    return read_rows(data) if boxes is None else boxes
 
 
 def _numbers_of(ids: list[Any], texts: dict[int | str, int]) -> array[int]:

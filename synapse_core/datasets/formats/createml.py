@@ -96,6 +96,7 @@ class CreateMlReader:
     def __init__(self, source: Source, options: ConvertOptions) -> None:
         self.source = source
         self.wants_extra = False
+        self.wants_shapes = True
         told = Losses(0, 0)
         self._images: list[_Image] = []
         names: set[str] = set()

@@ -133,6 +133,7 @@ class DmReader:
     def __init__(self, source: Source, options: ConvertOptions, format_name: str) -> None:
         self.source = source
         self.wants_extra = False
+        self.wants_shapes = True
         told = Losses(0, 0)
         layout = read_layout(source, told)
         self._kept: dict[str, bytes] = {}

@@ -78,6 +78,7 @@ class FolderReader:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.wants_extra = False
+        self.wants_shapes = True
         folders, files = source.names()
         splits = [name for name in folders if name.lower() in SPLIT_NAMES and source.names(name, 1)[0]]
         bases: list[tuple[str, str | None]] = [(name, SPLIT_NAMES[name.lower()]) for name in splits] or [

@@ -82,6 +82,7 @@ class YoloReader:
     def __init__(self, source: Source, options: ConvertOptions) -> None:
         self.source = source
         self.wants_extra = False
+        self.wants_shapes = True
         told = Losses(0, 0)
         self.layout = read_layout(source, told)
         self.task = _task_of(source, self.layout, options.task)
@@ -340,6 +341,7 @@ FORMATS = {
         write,
         is_by_stem=True,
         clips=True,
+        takes_shapes=lambda options: options.task != "detect",
         note="one task a dataset: detect, segment, pose or obb; task=classify writes an image folder",
     )
 }

@@ -6,19 +6,24 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from posixpath import splitext
 from typing import ClassVar
 
 from synapse_core.datasets.format import Piece, Writer, WriterSetup
 from synapse_core.datasets.formats.upright import TO_BOX, box_around
-from synapse_core.datasets.formats.yolo_layout import label_path
-from synapse_core.datasets.model import Annotation, Box, Item, Kind, Mask, Polygon, kind_of
+from synapse_core.datasets.formats.yolo_numbers import (
+    ROUNDING,
+    box_numbers,
+    excess,
+    fits,
+    label_of,
+    mirrored,
+    ring_numbers,
+)
+from synapse_core.datasets.model import Annotation, Box, Item, Kind, Mask, Polygon, Unread, kind_of
 from synapse_core.datasets.report import ItemLosses, Losses
 from synapse_core.datasets.shapes import box_corners, box_ring, clip_box, clip_ring
 from synapse_core.errors import InvalidRequest
 
-# Half of the last of six digits.
-_ROUNDING = 0.5e-6
 _TOO_SMALL = "less than the sixth digit of a side"
 # What leaves the image by less is no loss; see checking.py.
 _CLIP_SLACK = 1e-3
@@ -75,7 +80,7 @@ class YoloWriter:
             self._leave_out(item, losses, "IMAGE_MISSING")
         else:
             rows = self._rows(item, float(item.width), float(item.height), losses)
-            self.target.write(_label_of(split, name), "".join(rows).encode())
+            self.target.write(label_of(split, name), "".join(rows).encode())
         if self._images != "none" and item.image is not None:
             self.target.place(
                 self._source, item.image, f"images/{split}/{name}", is_linked=self._images == "link"
@@ -119,7 +124,7 @@ class YoloWriter:
         names = next(entry.keypoints for entry in classes if len(entry.keypoints) == count)
         stated = self._header.info.get("flip_idx") if self._header.format == "yolo" else None
         is_right = isinstance(stated, list) and sorted(map(str, stated)) == sorted(map(str, range(count)))
-        lines = [f"kpt_shape: [{count}, 3]", f"flip_idx: {stated if is_right else _mirrored(names)}"]
+        lines = [f"kpt_shape: [{count}, 3]", f"flip_idx: {stated if is_right else mirrored(names)}"]
         lines.append("kpt_names:")
         return lines + [
             f"  {index}: {json.dumps(list(entry.keypoints) or list(names))}"
@@ -128,14 +133,14 @@ class YoloWriter:
 
     def _rows(self, item: Item, width: float, height: float, losses: Losses) -> list[str]:
         """Return the rows of one label file, and tell what became of each annotation."""
-        error = _ROUNDING * max(width, height) * (1.5 if self._task in ("detect", "pose") else 1.0)
+        error = ROUNDING * max(width, height) * (1.5 if self._task in ("detect", "pose") else 1.0)
         if item.annotations:
             losses.largest_error_pixels = max(losses.largest_error_pixels, error)
         after = losses.after
         told = ItemLosses(item, losses)
         if item.is_plain and self._task == "detect":
             rows = []
-            least_width, least_height = width * _ROUNDING, height * _ROUNDING
+            least_width, least_height = width * ROUNDING, height * ROUNDING
             for annotation in item.annotations:
                 label = annotation.label
                 x, y, w, h = annotation.box  # type: ignore[misc]  # is_plain says that it has one
@@ -152,6 +157,13 @@ class YoloWriter:
         rows = []
         written: Counter[Kind] = Counter()
         for annotation in item.annotations:
+            shape = annotation.shape
+            if isinstance(shape, Unread) and fits(annotation, width, height):
+                told.change(annotation, shape.kind, TO_BOX[shape.kind])
+                rows.append(f"{annotation.label} {box_numbers(annotation.box, width, height)}\n")  # type: ignore[arg-type]
+                after[annotation.label] += 1
+                written[shape.kind] += 1
+                continue
             kind = kind_of(annotation)
             row = self._row(annotation, kind, width, height, told)
             if row is not None:
@@ -197,7 +209,7 @@ class YoloWriter:
             return None
         if kind in TO_BOX:
             told.change(one, kind, TO_BOX[kind])
-        return _box_numbers(box, width, height)
+        return box_numbers(box, width, height)
 
     def _segment(
         self, one: Annotation, kind: Kind, width: float, height: float, told: ItemLosses
@@ -211,23 +223,23 @@ class YoloWriter:
         if ring is None:
             told.leave(one, kind, "NOT_SUPPORTED" if kind == "polyline" else "ZERO_AREA")
             return None
-        if (over := _over(ring, width, height)) > 0:
+        if (over := excess(ring, width, height)) > 0:
             inner = clip_ring(ring, width, height)
             if not inner:
                 told.leave(one, kind, "OUTSIDE_IMAGE")
                 return None
             _tell_clipped(one, kind, over, told)
             ring = inner
-        return _ring_numbers(ring, width, height)
+        return ring_numbers(ring, width, height)
 
     def _obb(self, one: Annotation, kind: Kind, width: float, height: float, told: ItemLosses) -> str | None:
         corners = self._corners(one, kind, told)
         if corners is None:
             told.leave(one, kind, "NOT_SUPPORTED")
             return None
-        if (over := _over(corners, width, height)) > 0:
+        if (over := excess(corners, width, height)) > 0:
             _tell_clipped(one, kind, over, told)
-        return _ring_numbers(corners, width, height)
+        return ring_numbers(corners, width, height)
 
     def _pose(self, one: Annotation, kind: Kind, width: float, height: float, told: ItemLosses) -> str | None:
         if one.points is None:
@@ -240,7 +252,7 @@ class YoloWriter:
             shown = kind_of(Annotation(0, shape=one.shape))
             told.change(one, kind, TO_BOX.get(shown, "ATTRIBUTES_DROPPED"), f"its {shown}")
         points = self._point_numbers(one, width, height, told)
-        return f"{_box_numbers(box, width, height)} {points}"
+        return f"{box_numbers(box, width, height)} {points}"
 
     # task -> what makes the numbers of a row
     numbers_of: ClassVar = {"detect": _detect, "segment": _segment, "obb": _obb, "pose": _pose}
@@ -257,7 +269,7 @@ class YoloWriter:
                 told.change(one, "keypoints", "CLIPPED", "a key point lies outside the image", [x, y])
             if seen not in (1, 2):
                 told.change(one, "keypoints", "KEYPOINT_PROFILE", "visible is 1 or 2", seen)
-            numbers.append(f"{_ring_numbers([x, y], width, height)} {1 if seen == 1 else 2}")
+            numbers.append(f"{ring_numbers([x, y], width, height)} {1 if seen == 1 else 2}")
         missing = self._points - len(points) // 3
         if missing > 0:
             told.change(one, "keypoints", "KEYPOINT_PROFILE", f"{missing} points were added as not labelled")
@@ -329,25 +341,10 @@ def _fitting_box(one: Annotation, kind: Kind, width: float, height: float, told:
             return None
         _tell_clipped(one, kind, over, told)
         box = inner
-    if box[2] < width * _ROUNDING or box[3] < height * _ROUNDING:
+    if box[2] < width * ROUNDING or box[3] < height * ROUNDING:
         told.leave(one, kind, "ZERO_AREA", _TOO_SMALL)
         return None
     return box
-
-
-def _label_of(split: str, name: str) -> str:
-    """Return where the label of an image of this name is."""
-    # What label_path does, a third as long where the name has no folder that it looks for.
-    return (
-        label_path(f"images/{split}/{name}")
-        if "images/" in name
-        else f"labels/{split}/{splitext(name)[0]}.txt"
-    )
-
-
-def _over(ring: list[float], width: float, height: float) -> float:
-    """Return by how many pixels a ring leaves the image at most."""
-    return max(-min(ring), max(ring[::2]) - width, max(ring[1::2]) - height)
 
 
 def _tell_clipped(one: Annotation, kind: Kind, over: float, told: ItemLosses) -> None:
@@ -357,31 +354,3 @@ def _tell_clipped(one: Annotation, kind: Kind, over: float, told: ItemLosses) ->
 
 def _plain_text(text: str) -> str:
     return text if text.replace("/", "").isalnum() else json.dumps(text)
-
-
-def _box_numbers(box: Box, width: float, height: float) -> str:
-    x, y, w, h = box
-    return f"{(x + w / 2) / width:.6f} {(y + h / 2) / height:.6f} {w / width:.6f} {h / height:.6f}"
-
-
-def _ring_numbers(ring: list[float], width: float, height: float) -> str:
-    """Return a ring's coordinates relative to the image, cut to it."""
-    xs, ys = ring[::2], ring[1::2]
-    if min(xs) < 0 or max(xs) > width:
-        xs = [min(max(x, 0.0), width) for x in xs]
-    if min(ys) < 0 or max(ys) > height:
-        ys = [min(max(y, 0.0), height) for y in ys]
-    numbers = list(ring)
-    numbers[::2] = [x / width for x in xs]
-    numbers[1::2] = [y / height for y in ys]
-    return ("%.6f " * len(numbers) % tuple(numbers))[:-1]
-
-
-def _mirrored(names: tuple[str, ...]) -> list[int]:
-    """Return for each point the one that it becomes in a mirrored image: left and right are exchanged."""
-    places = {name: index for index, name in enumerate(names)}
-    mirrored = []
-    for index, name in enumerate(names):
-        other = name.replace("left", "\0").replace("right", "left").replace("\0", "right")
-        mirrored.append(places.get(other, index))
-    return mirrored if len(set(mirrored)) == len(names) else list(range(len(names)))
