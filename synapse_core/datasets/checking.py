@@ -179,7 +179,7 @@ class Checker:
                 message=f"by {over:g} pixels",
             )
         else:
-            losses.largest_error_pixels = max(losses.largest_error_pixels, over)
+            losses.largest_snap_pixels = max(losses.largest_snap_pixels, over)
         return True
 
 

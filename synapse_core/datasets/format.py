@@ -103,6 +103,11 @@ class WriterSetup:
     options: ConvertOptions
 
 
+def always(_: ConvertOptions) -> bool:
+    """Return True: a format that takes shapes takes them whatever is chosen."""
+    return True
+
+
 @dataclass(frozen=True)
 class Format:
     """One format. name: as agents write it. kinds: what it can hold; those that it cannot become another
@@ -126,7 +131,7 @@ class Format:
     has_split_folders: bool = True
     clips: bool = False
     has_crowds: bool = False
-    takes_shapes: Callable[[ConvertOptions], bool] = lambda _: True
+    takes_shapes: Callable[[ConvertOptions], bool] = always
     note: str = ""
 
     def card(self) -> dict[str, Any]:

@@ -89,13 +89,14 @@ class _Spawned:
     """The same in a new interpreter."""
 
     def __init__(self, part: Part, bounds: list[tuple[int, int]]) -> None:
+        asked = pickle.dumps((part, bounds))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "synapse_core.datasets.part_processes"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
         assert self._process.stdin is not None
-        pickle.dump((part, bounds), self._process.stdin)
+        self._process.stdin.write(asked)
         self._process.stdin.close()
 
     def next(self) -> Any:

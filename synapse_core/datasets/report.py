@@ -119,6 +119,8 @@ class Losses:
         self.after = [0] * target_classes
         self.items = 0
         self.largest_error_pixels = 0.0
+        # By how much what left the image by less than is told was moved, before a writer rounded it.
+        self.largest_snap_pixels = 0.0
         self.entries: list[Loss] = []
 
     def lose(
@@ -179,6 +181,7 @@ class Losses:
         self.after = [mine + theirs for mine, theirs in zip(self.after, other.after, strict=True)]
         self.items += other.items
         self.largest_error_pixels = max(self.largest_error_pixels, other.largest_error_pixels)
+        self.largest_snap_pixels = max(self.largest_snap_pixels, other.largest_snap_pixels)
 
 
 class ItemLosses:
@@ -213,6 +216,10 @@ class ItemLosses:
             before=before,
             message=message,
         )
+
+    def snap(self, pixels: float) -> None:
+        """Tell that an annotation was moved by less than is a change."""
+        self._losses.largest_snap_pixels = max(self._losses.largest_snap_pixels, pixels)
 
     def close(self) -> None:
         """Tell what was collected."""
@@ -302,6 +309,6 @@ def summarise(
         ],
         reasons=dict(losses.codes.most_common()),
         examples=examples,
-        largest_error_pixels=losses.largest_error_pixels,
+        largest_error_pixels=losses.largest_error_pixels + losses.largest_snap_pixels,
         is_lossless=not (set(losses.codes) - HARMLESS),
     )

@@ -50,8 +50,9 @@ class _Box(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     attrs: list[_Attribute] = []
 
 
-class _Image(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    bounding_box: list[_Box] = []
+class _NoOther(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """An image on which no tool but the one for boxes was used."""
+
     polygon: _Empty = []
     polyline: _Empty = []
     keypoint: _Empty = []
@@ -59,6 +60,10 @@ class _Image(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     classification: _Empty = []
     relation: _Empty = []
     group: _Empty = []
+
+
+class _Image(_NoOther, gc=False):
+    bounding_box: list[_Box] = []
 
 
 class _BoxHead(msgspec.Struct, gc=False):
@@ -66,15 +71,8 @@ class _BoxHead(msgspec.Struct, gc=False):
     attrs: list[_Attribute] = []
 
 
-class _ImageHead(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+class _ImageHead(_NoOther, gc=False):
     bounding_box: list[_BoxHead] = []
-    polygon: _Empty = []
-    polyline: _Empty = []
-    keypoint: _Empty = []
-    segmentation: _Empty = []
-    classification: _Empty = []
-    relation: _Empty = []
-    group: _Empty = []
 
 
 class _PlainHead(msgspec.Struct, gc=False, forbid_unknown_fields=True):

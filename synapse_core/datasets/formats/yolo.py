@@ -331,6 +331,10 @@ def _unnamed(source: Source, layout: Layout) -> dict[int, str]:
     return {number: f"class_{number}" for number in range(highest + 1)}
 
 
+def _takes_shapes(options: ConvertOptions) -> bool:
+    return options.task != "detect"
+
+
 FORMATS = {
     "yolo": Format(
         "yolo",
@@ -341,7 +345,7 @@ FORMATS = {
         write,
         is_by_stem=True,
         clips=True,
-        takes_shapes=lambda options: options.task != "detect",
+        takes_shapes=_takes_shapes,
         note="one task a dataset: detect, segment, pose or obb; task=classify writes an image folder",
     )
 }

@@ -350,6 +350,8 @@ def _fitting_box(one: Annotation, kind: Kind, width: float, height: float, told:
 def _tell_clipped(one: Annotation, kind: Kind, over: float, told: ItemLosses) -> None:
     if over > _CLIP_SLACK:
         told.change(one, kind, "CLIPPED", f"by {over:g} pixels")
+    else:
+        told.snap(over)
 
 
 def _plain_text(text: str) -> str:
