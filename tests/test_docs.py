@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
-import itertools
 import json
 import re
 import shlex
@@ -76,10 +75,10 @@ def section(text: str, title: str) -> str:
 
 def table(text: str) -> list[list[str]]:
     """Return the cells of the rows of the first table."""
-    lines = itertools.dropwhile(lambda line: not line.startswith("|"), text.splitlines())
     rows = [
         [cell.strip() for cell in line.strip().strip("|").split(" | ")]
-        for line in itertools.takewhile(lambda line: line.startswith("|"), lines)
+        for line in text.splitlines()
+        if line.startswith("|")
     ]
     return rows[2:]
 
