@@ -33,7 +33,7 @@ from synapse_core.datasets.source import Source
 from synapse_core.errors import InvalidDataset, NotFound
 
 # Bytes of documents that are kept from the first pass for the second.
-_MOST_KEPT_BYTES = 32 << 20
+_MOST_KEPT_BYTES = 8 << 20
 
 _Empty = Annotated[list[Any], msgspec.Meta(max_length=0)]
 

@@ -110,14 +110,15 @@ class YoloReader:
         source = self.source
         for index in range(start, stop):
             image = self.layout.images[index]
+            label = image.label
             try:
-                rows = source.read(image.label)
+                rows = source.read(label)
             except NotFound:
                 rows = b""  # no label file is one way to say that there is nothing
             except InvalidDataset as error:
-                losses.tell("BAD_FILE", image.key, image.label, message=error.message)
+                losses.tell("BAD_FILE", image.key, label, message=error.message)
                 rows = b""
-            item = Item(image.key, None, None, [], image.split, image.path, image.label)
+            item = Item(image.key, None, None, [], image.split, image.path, label)
             try:
                 size = size_of(source, image.path)
             except InvalidDataset as error:
