@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from synapse_core.datasets.model import Annotation, ClassDef, Item, Kind
+from synapse_core.datasets.model import Annotation, ClassDef, Item, Kind, kind_of
 
 Outcome: TypeAlias = Literal["written", "merged", "split_extra", "skipped", "failed"]
 OUTCOMES: tuple[Outcome, ...] = ("written", "merged", "split_extra", "skipped", "failed")
@@ -144,6 +144,26 @@ class Losses:
             self.counts[kind, outcome] += 1
         self.entries.append(Loss(code, item, kind, outcome, annotation, where, field, before, after, message))
 
+    def leave(self, one: Annotation, item: Item, code: str, message: str = "") -> None:
+        """Tell of an annotation that is left out."""
+        self.lose(
+            code, item.key, kind_of(one), "skipped", annotation=one.id, where=item.where, message=message
+        )
+
+    def change(self, one: Annotation, item: Item, code: str, message: str = "", **values: Any) -> None:
+        """Tell of an annotation that is written, but not as it was."""
+        self.lose(
+            code,
+            item.key,
+            kind_of(one),
+            "written",
+            count=False,
+            annotation=one.id,
+            where=item.where,
+            message=message,
+            **values,
+        )
+
     def change_all(self, code: str, item: str, kind: Kind, count: int, where: str, message: str = "") -> None:
         """Tell of the same change of several annotations of an item, all of which are written."""
         self.codes[code] += count
@@ -192,30 +212,16 @@ class ItemLosses:
         self._losses = losses
         self._same: dict[tuple[str, Kind], int] = {}
 
-    def leave(self, one: Annotation, kind: Kind, code: str, message: str = "") -> None:
+    def leave(self, one: Annotation, code: str, message: str = "") -> None:
         """Tell that an annotation is left out."""
-        item = self._item
-        self._losses.lose(
-            code, item.key, kind, "skipped", annotation=one.id, where=item.where, message=message
-        )
+        self._losses.leave(one, self._item, code, message)
 
     def change(self, one: Annotation, kind: Kind, code: str, message: str = "", before: Any = None) -> None:
-        """Tell that an annotation is written in another way than it was."""
+        """Tell that an annotation is written in another way than it was. kind: what it is counted as."""
         if not message and before is None:
             self._same[code, kind] = self._same.get((code, kind), 0) + 1
             return
-        item = self._item
-        self._losses.lose(
-            code,
-            item.key,
-            kind,
-            "written",
-            count=False,
-            annotation=one.id,
-            where=item.where,
-            before=before,
-            message=message,
-        )
+        self._losses.change(one, self._item, code, message, before=before)
 
     def snap(self, pixels: float) -> None:
         """Tell that an annotation was moved by less than is a change."""

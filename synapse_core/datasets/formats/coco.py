@@ -25,6 +25,7 @@ from synapse_core.datasets.formats.coco_rows import (
     annotation_of,
     full_row,
     lean_annotation,
+    without_ring,
 )
 from synapse_core.datasets.formats.coco_write import write
 from synapse_core.datasets.glance import Glance, glance
@@ -186,7 +187,8 @@ class CocoReader:
                         continue
                     if label is not None or row.caption is not None:
                         try:
-                            add(annotation_of(row, NO_CLASS if label is None else label))
+                            one = annotation_of(row, NO_CLASS if label is None else label)
+                            add(one if self.wants_shapes else without_ring(one))
                             continue
                         except BrokenRow as error:
                             row = error

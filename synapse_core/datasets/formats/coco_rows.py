@@ -128,6 +128,24 @@ def lean_annotation(row: LeanRow, label: int) -> Annotation:
     return Annotation(label, row.bbox, Unread("polygon"), None, 0.0, row.id, False, None, row.area)
 
 
+def without_ring(one: Annotation) -> Annotation:
+    """Return an annotation that says no more of its ring than one that was not decoded would.
+
+    What stands beside it in its block must make no difference.
+    """
+    shape = one.shape
+    if (
+        isinstance(shape, Polygon)
+        and len(shape.rings) == 1
+        and len(shape.rings[0]) >= 6
+        and not (one.is_crowd or one.box is None or one.points or one.attributes or one.extra)
+        and one.score is None
+        and math.isfinite(sum(shape.rings[0]))
+    ):
+        one.shape = Unread("polygon")
+    return one
+
+
 def _is_ring(segmentation: msgspec.Raw) -> bool:
     ring = _RING.fullmatch(bytes(segmentation))
     if ring is None:

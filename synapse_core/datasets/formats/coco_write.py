@@ -64,7 +64,7 @@ class CocoWriter:
         told = ItemLosses(item, losses)
         if item.media != "image":
             for one in item.annotations:
-                told.leave(one, kind_of(one), "NOT_SUPPORTED", item.media)
+                told.leave(one, "NOT_SUPPORTED", item.media)
             return
         image_id: Any = item.id if self._keeps_ids and item.id is not None else index + 1
         rows = self._rows.setdefault(f"a:{split}", [])
@@ -215,13 +215,13 @@ class CocoWriter:
             assert isinstance(one.shape, Text)
             return {"caption": one.shape.text, **(one.extra or {})}
         if kind in ("tag", "group", "relation", "other", "polyline"):
-            told.leave(one, kind, "NOT_SUPPORTED")
+            told.leave(one, "NOT_SUPPORTED")
             return None
         if one.label < 0:
-            told.leave(one, kind, "LABEL_MISSING")
+            told.leave(one, "LABEL_MISSING")
             return None
         if one.is_crowd and self._drops_crowds:
-            told.leave(one, kind, "CROWD_DROPPED")
+            told.leave(one, "CROWD_DROPPED")
             return None
         fields: dict[str, Any] = {"category_id": self._class_ids[one.label]}
         box, area, segmentation = self._place(one, kind, item, told)

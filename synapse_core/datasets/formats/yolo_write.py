@@ -145,7 +145,7 @@ class YoloWriter:
                 label = annotation.label
                 x, y, w, h = annotation.box  # type: ignore[misc]  # is_plain says that it has one
                 if w < least_width or h < least_height:
-                    told.leave(annotation, "box", "ZERO_AREA", _TOO_SMALL)
+                    told.leave(annotation, "ZERO_AREA", _TOO_SMALL)
                     continue
                 after[label] += 1
                 rows.append(
@@ -178,14 +178,14 @@ class YoloWriter:
     def _row(self, one: Annotation, kind: Kind, width: float, height: float, told: ItemLosses) -> str | None:
         """Return the row of an annotation, None where it was told to be left out."""
         if kind in ("tag", "caption", "group", "relation", "other"):
-            told.leave(one, kind, "NOT_SUPPORTED")
+            told.leave(one, "NOT_SUPPORTED")
             return None
         if one.label < 0:
-            told.leave(one, kind, "LABEL_MISSING")
+            told.leave(one, "LABEL_MISSING")
             return None
         if one.is_crowd:
             if not self._keeps_crowds:
-                told.leave(one, kind, "CROWD_DROPPED")
+                told.leave(one, "CROWD_DROPPED")
                 return None
             told.change(one, kind, "CROWD_MARK_DROPPED")
         numbers = self.numbers_of[self._task](self, one, kind, width, height, told)
@@ -216,17 +216,17 @@ class YoloWriter:
     ) -> str | None:
         if kind == "keypoints":
             if not isinstance(one.shape, Polygon | Mask):
-                told.leave(one, kind, "NOT_SUPPORTED", "key points among polygons")
+                told.leave(one, "NOT_SUPPORTED", "key points among polygons")
                 return None
             told.change(one, kind, "POINTS_DROPPED")
         ring = self._ring(one, kind, told)
         if ring is None:
-            told.leave(one, kind, "NOT_SUPPORTED" if kind == "polyline" else "ZERO_AREA")
+            told.leave(one, "NOT_SUPPORTED" if kind == "polyline" else "ZERO_AREA")
             return None
         if (over := excess(ring, width, height)) > 0:
             inner = clip_ring(ring, width, height)
             if not inner:
-                told.leave(one, kind, "OUTSIDE_IMAGE")
+                told.leave(one, "OUTSIDE_IMAGE")
                 return None
             _tell_clipped(one, kind, over, told)
             ring = inner
@@ -235,7 +235,7 @@ class YoloWriter:
     def _obb(self, one: Annotation, kind: Kind, width: float, height: float, told: ItemLosses) -> str | None:
         corners = self._corners(one, kind, told)
         if corners is None:
-            told.leave(one, kind, "NOT_SUPPORTED")
+            told.leave(one, "NOT_SUPPORTED")
             return None
         if (over := excess(corners, width, height)) > 0:
             _tell_clipped(one, kind, over, told)
@@ -243,7 +243,7 @@ class YoloWriter:
 
     def _pose(self, one: Annotation, kind: Kind, width: float, height: float, told: ItemLosses) -> str | None:
         if one.points is None:
-            told.leave(one, kind, "NOT_SUPPORTED", "an annotation without key points among those with")
+            told.leave(one, "NOT_SUPPORTED", "an annotation without key points among those with")
             return None
         box = _fitting_box(one, kind, width, height, told)
         if box is None:
@@ -322,7 +322,7 @@ class YoloWriter:
         """Leave out all annotations of an item that has no place here."""
         told = ItemLosses(item, losses)
         for one in item.annotations:
-            told.leave(one, kind_of(one), code, item.media)
+            told.leave(one, code, item.media)
 
 
 def _fitting_box(one: Annotation, kind: Kind, width: float, height: float, told: ItemLosses) -> Box | None:
@@ -331,18 +331,18 @@ def _fitting_box(one: Annotation, kind: Kind, width: float, height: float, told:
     """
     box = box_around(one)
     if box is None:
-        told.leave(one, kind, "ZERO_AREA")
+        told.leave(one, "ZERO_AREA")
         return None
     over = max(-box[0], -box[1], box[0] + box[2] - width, box[1] + box[3] - height)
     if over > 0:
         inner = clip_box(box, width, height)
         if inner is None:
-            told.leave(one, kind, "OUTSIDE_IMAGE")
+            told.leave(one, "OUTSIDE_IMAGE")
             return None
         _tell_clipped(one, kind, over, told)
         box = inner
     if box[2] < width * ROUNDING or box[3] < height * ROUNDING:
-        told.leave(one, kind, "ZERO_AREA", _TOO_SMALL)
+        told.leave(one, "ZERO_AREA", _TOO_SMALL)
         return None
     return box
 
