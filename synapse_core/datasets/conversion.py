@@ -193,6 +193,9 @@ class _Conversion:
         found.after = [0] * len(
             self._chosen.classes
         )  # a reader knows nothing of the classes that were chosen
+        if not self._reader.wants_extra:
+            for name, number in self._reader.header.item_fields.items():
+                found.tell("FIELDS_DROPPED", "", field=name, message=f"of {number} images")
         self._take(found)
         done = 0
         for result in in_parts(self._part, self._count, self._target):

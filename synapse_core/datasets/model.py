@@ -176,7 +176,8 @@ class Header(msgspec.Struct):
     """What is true of a whole dataset.
 
     classes: in the source's order. kinds: the kinds of annotation that are in it. splits: in order; empty
-    where it has none. info: top-level facts that the format carries along.
+    where it has none. info: top-level facts that the format carries along. item_fields: what only that
+    format says of its items, a licence, say: its name -> of how many items it is said.
     """
 
     format: str
@@ -184,6 +185,7 @@ class Header(msgspec.Struct):
     kinds: frozenset[Kind]
     splits: tuple[str, ...] = ()
     info: dict[str, Any] = {}
+    item_fields: dict[str, int] = {}
 
 
 _KIND_OF_SHAPE: dict[type, Kind] = {

@@ -41,6 +41,7 @@ CODES: dict[str, str] = {
     "EXIF_ORIENTATION": "the image is turned by its EXIF mark; the stored size differs from the shown one",
     "FILE_LEFT_OUT": "the file is about the same images in another way; give its path to read it",
     "FRAMES_LEFT_OUT": "frames between the key frames of a track, which are not in the file",
+    "FIELDS_DROPPED": "the target has no place for a field that the source states of its images",
     "HOLE_BRIDGED": "a hole is joined to its ring by a line without width",
     "HOLE_DROPPED": "a hole was filled",
     "IMAGE_DROPPED": "the item has no annotation that the target could hold",

@@ -23,7 +23,7 @@ from synapse_core.datasets.mask_shapes import polygon_counts
 from synapse_core.datasets.masks import mask_iou, rings_to_mask
 from synapse_core.datasets.model import Mask, Polygon
 from synapse_core.datasets.rle import counts_to_text
-from synapse_core.errors import InvalidDataset
+from synapse_core.errors import InvalidDataset, LossyConversion
 
 SQUARE = [[10.0, 10.0, 30.0, 10.0, 30.0, 30.0, 10.0, 30.0]]
 
@@ -573,6 +573,33 @@ def test_the_split_is_in_the_name_of_the_file_or_its_folder(tmp_path: Path):
     assert not losses.codes
     assert result.renamed == 0
     assert (tmp_path.parent / "out/labels/val/a.txt").is_file()
+
+
+def test_what_is_said_of_images_alone_is_told_where_the_target_has_no_place_for_it(tmp_path: Path):
+    images = [image(0, license=1, date_captured="2020"), image(1, license=2), image(2)]
+    path = tmp_path / "in.json"
+    path.write_text(json.dumps(document(images, [row(0, 0)])))
+
+    other = convert(path, "yolo", tmp_path / "yolo", images="none")
+    same = convert(path, "coco", tmp_path / "coco", images="none")
+
+    told = [(entry.field, entry.message) for entry in other.losses.examples["FIELDS_DROPPED"]]
+    assert told == [("license", "of 2 images"), ("date_captured", "of 1 images")]
+    assert not other.losses.is_lossless
+    assert same.losses.is_lossless
+    with pytest.raises(LossyConversion):
+        convert(path, "voc", tmp_path / "voc", images="none", strict=True)
+
+
+@pytest.mark.parametrize("stated", [{}, {"width": 6}, {"width": 7}])
+def test_a_size_of_which_a_half_is_stated_is_the_file_s(tmp_path: Path, stated: dict[str, int]):
+    content = document([{"id": 1, "file_name": "a.png", **stated}], [row(1, 1, bbox=[1, 1, 2, 2])])
+    write_files(tmp_path, {"a.json": json.dumps(content), "a.png": png(6, 5)})
+
+    _, items, losses = read_all(tmp_path / "a.json", "coco")
+
+    assert (items["a.png"].width, items["a.png"].height) == (6, 5)
+    assert losses.codes == ({"SIZE_MISMATCH": 1} if stated == {"width": 7} else {})
 
 
 CORNERS = [10.0, 10, 30, 10, 30, 30, 10, 30]

@@ -98,7 +98,8 @@ class CocoReader:
             for key, value in (self._files[0].values.items() if self._files else ())
             if key not in _TOP_KEYS
         }
-        self.header = Header("coco", classes, frozenset(kinds), splits, info)
+        fields = sum((index.fields for index in self._files), Counter())
+        self.header = Header("coco", classes, frozenset(kinds), splits, info, dict(fields))
         self.found = Losses(len(classes), len(classes))
         for path in left:
             self.found.tell("FILE_LEFT_OUT", path, path)
@@ -219,7 +220,11 @@ class CocoReader:
             losses.tell("BAD_FILE", item.key, path, message=error.message)
             return
         if size is not None:
+            stated = item.width, item.height
             item.width, item.height = size.upright
+            if any(one not in (None, other) for one, other in zip(stated, size.upright, strict=True)):
+                before, after = list(stated), [item.width, item.height]
+                losses.tell("SIZE_MISMATCH", item.key, path, before=before, after=after)
             if size.orientation >= 5:
                 losses.tell("EXIF_ORIENTATION", item.key, path, after=[item.width, item.height])
 
