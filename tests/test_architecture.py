@@ -58,7 +58,7 @@ FENCES: dict[str, tuple[str, ...]] = {
     "mcp": ("synapse_mcp",),
     "mcp_types": ("synapse_mcp",),
     "anyio": ("synapse_core.runs", "synapse_mcp"),
-    "ray": ("synapse_core.executors.ray", "synapse_core.datasets.parts"),
+    "ray": ("synapse_core.executors.ray", "synapse_core.datasets.dividing"),
     "grpc": ("synapse_core.executors.ray",),
     "packaging": ("synapse_core.executors.ray.requirements",),
     "sqlalchemy": ("synapse_core.database", "synapse_core.runs.store", "synapse_core.backend"),
@@ -145,7 +145,7 @@ BROAD_HANDLERS = {
     "synapse_core.actions.export.saving:Saving._save": "a plugin's hooks: one item fails, not the export",
     "synapse_core.executors.ray.head:LocalHead._launch": "ends what was begun, then raises it again",
     "synapse_core.scaffold.writing:put_action": "takes back what was begun, then raises it again",
-    "synapse_core.datasets.parts:results_of": "raised again in the process that asked for the part",
+    "synapse_core.datasets.part_processes:results_of": "raised again in the process that asked for the part",
     "synapse_mcp.boundary:_answering": "the boundary: a crash reaches the agent as a failure",
     "synapse_mcp.wire:serve_stdio": "gives the process its time to end, then raises it again",
 }

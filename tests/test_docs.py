@@ -29,6 +29,7 @@ from synapse_core.config import load_config
 from synapse_core.datasets.conversion import ConversionResult
 from synapse_core.datasets.formats import formats
 from synapse_core.datasets.options import ConvertOptions
+from synapse_core.datasets.report import CODES, HARMLESS
 from synapse_core.executors import LocalExecutor
 from synapse_core.registry import Registry
 from synapse_mcp import cli
@@ -416,6 +417,12 @@ def _default_in_words(name: str, schema: dict[str, Any]) -> str:
     if default is None:
         return "none"
     return f"`{default}`" if isinstance(default, str) else f"`{json.dumps(default)}`"
+
+
+def test_every_reason_code_is_in_the_readme_with_what_it_says():
+    rows = table(section(README, "Reason codes"))
+
+    assert rows == [[f"`{code}`", says, "no" if code in HARMLESS else "yes"] for code, says in CODES.items()]
 
 
 def test_the_manual_has_the_tools_in_their_order():
