@@ -47,8 +47,9 @@ class UploadContext(BaseStepContext):
     """The state of one upload.
 
     params: the action's; what it has no field for is read as UploadParams has it by default. found_files:
-    specification -> files, '' for those whose specification is not told by their place. data_units: drafts
-    until upload_files has made them. is_drafted: they were drafted, be it none. data_collection: None until
+    specification -> files, '' for those whose specification is not told by their place. duplicates:
+    groups that were left out because their content is there. data_units: drafts until upload_files has made
+    them. is_drafted: they were drafted, be it none. data_collection: None until
     upload_files where it is to be made.
     """
 
@@ -63,6 +64,7 @@ class UploadContext(BaseStepContext):
     found_files: dict[str, list[SourceFile]] = field(default_factory=dict)
     total_files: int = 0
     organized_files: dict[str, FileGroup] = field(default_factory=dict)
+    duplicates: list[FileGroup] = field(default_factory=list)
     data_units: list[UnitDraft] = field(default_factory=list)
     uploaded_files: list[FileReference] = field(default_factory=list)
     excel_metadata: Metadata | None = None
