@@ -13,7 +13,6 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -25,6 +24,7 @@ from synapse_core.pipelines.plan import find_named, plan_pipeline
 from synapse_core.runs import Run
 from synapse_core.runs.request import make_request
 from synapse_mcp import cli_datasets, cli_plugins
+from synapse_mcp.cli_text import unmarked
 from synapse_mcp.demo import run_demo, show_seeded
 from synapse_mcp.records import run_record
 from synapse_mcp.settings import Settings
@@ -74,9 +74,9 @@ def foreseen() -> Iterator[None]:
     try:
         yield
     except SynapseError as error:
-        console.print(f"[red]{error.code}[/red]: {escape(error.message)}", highlight=False)
+        console.print(f"[red]{error.code}[/red]: {unmarked(error.message)}", highlight=False)
         if error.hint:
-            console.print(f"[dim]{escape(error.hint)}[/dim]", highlight=False)
+            console.print(f"[dim]{unmarked(error.hint)}[/dim]", highlight=False)
         raise typer.Exit(1) from None
 
 
@@ -103,14 +103,17 @@ def doctor(plugins: Plugins = None, ray_address: RayAddress = None, profile: Pro
     """Check that everything a run needs is there; exit code 1 where something is not."""
     with opened(plugins, ray_address, profile) as home:
         status = status_of(home, Settings.make(plugins or (), ray_address, profile))
-    console.print(f"synapse-mcp {status.version}, home {status.home}", highlight=False)
-    console.print(f"plugins: {status.plugins} on {', '.join(status.plugin_paths)}", highlight=False)
-    console.print(f"ray: {status.ray.state}. {status.ray.message}", highlight=False)
-    console.print(f"backend: {status.backend} (profile {status.profile})", highlight=False)
+    console.print(f"synapse-mcp {status.version}, home {unmarked(status.home)}", highlight=False)
+    paths = unmarked(", ".join(status.plugin_paths))
+    console.print(f"plugins: {status.plugins} on {paths}", highlight=False)
+    console.print(f"ray: {status.ray.state}. {unmarked(status.ray.message)}", highlight=False)
+    console.print(
+        f"backend: {unmarked(status.backend)} (profile {unmarked(status.profile)})", highlight=False
+    )
     console.print(f"runs: {status.runs['active']} active", highlight=False)
     for problem in status.problems:
-        console.print(f"[red]{problem.code}[/red]: {problem.message}", highlight=False)
-        console.print(f"  fix: {problem.fix}", highlight=False)
+        console.print(f"[red]{problem.code}[/red]: {unmarked(problem.message)}", highlight=False)
+        console.print(f"  fix: {unmarked(problem.fix)}", highlight=False)
     if status.ok:
         console.print("[green]Everything is in order.[/green]")
     raise typer.Exit(0 if status.ok else 1)
@@ -232,7 +235,7 @@ def ray_status(ray_address: RayAddress = None, profile: Profile = None) -> None:
     """Tell whether the cluster runs, and what it has."""
     with opened(ray_address=ray_address, profile=profile) as home:
         status = home.cluster.status()
-    console.print(f"{status.state}: {status.message}", highlight=False)
+    console.print(f"{status.state}: {unmarked(status.message)}", highlight=False)
     raise typer.Exit(1 if status.state == "unreachable" else 0)
 
 
@@ -292,7 +295,7 @@ def _watch(home: Home, run_id: str, console: Any) -> Run:
             run = home.runs.get(run_id)
             progress = run.progress
             words = run.waiting or progress.step or run.state.value
-            bar.update(task, completed=progress.fraction, description=words[:60])
+            bar.update(task, completed=progress.fraction, description=unmarked(words[:60]))
             if run.is_done:
                 return run
             time.sleep(0.1)
@@ -301,11 +304,10 @@ def _watch(home: Home, run_id: str, console: Any) -> Run:
 def _tell_end(run: Run, console: Any) -> int:
     """Print how a run ended. Returns the exit code."""
     if run.failure is not None:
-        console.print(
-            f"[red]{run.state.value}[/red] ({run.failure.code}): {run.failure.message}", highlight=False
-        )
+        code, message = unmarked(run.failure.code), unmarked(run.failure.message)
+        console.print(f"[red]{run.state.value}[/red] ({code}): {message}", highlight=False)
         if run.failure.hint:
-            console.print(f"[dim]{run.failure.hint}[/dim]", highlight=False)
+            console.print(f"[dim]{unmarked(run.failure.hint)}[/dim]", highlight=False)
         return 1
     console.print(f"[green]{run.state.value}[/green] in {run.elapsed_seconds:.1f} s", highlight=False)
     console.print_json(json.dumps(run.result, default=str))

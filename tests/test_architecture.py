@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module imports from the lines above its own; on its own line, from inside its own package and from what
 # stands left of it. `__init__` is synapse_core itself, which knows where every public name lives.
 LAYERS: dict[int, tuple[str, ...]] = {
-    1: ("errors", "enums", "yaml_lines", "processes"),
+    1: ("errors", "enums", "plain_text", "yaml_lines", "processes"),
     2: ("types", "events", "schemas", "archives", "run_folder", "run_ending"),
     3: ("database",),
     4: ("datasets", "storage"),
@@ -101,6 +101,7 @@ FENCES: dict[str, tuple[str, ...]] = {
         "synapse_mcp.cli",
         "synapse_mcp.cli_datasets",
         "synapse_mcp.cli_plugins",
+        "synapse_mcp.cli_text",
         "synapse_mcp.demo",
         "synapse_core.pipelines.display",
     ),
