@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from synapse_core.actions.upload.target import (
     make_collection,
     propose_specifications,
 )
+from synapse_core.actions.workflow import BuiltInStep
 from synapse_core.backend import FileReference
 from synapse_core.enums import LogLevel
 from synapse_core.errors import ExecutionError, InvalidMetadata, SynapseError
@@ -34,23 +34,8 @@ from synapse_core.steps import BaseStep, StepResult
 _SENT_AT_ONCE = 1000
 
 
-class _UploadStep(BaseStep[UploadContext]):
-    """A step with a fixed name and weight. Whatever ends it early, no thread of it goes on."""
-
-    step_name = ""
-    weight = 0.0
-
-    @property
-    def name(self) -> str:
-        return self.step_name
-
-    @property
-    def progress_weight(self) -> float:
-        return self.weight
-
-    @abstractmethod
-    def execute(self, context: UploadContext) -> StepResult:
-        """Do the work."""
+class _UploadStep(BuiltInStep[UploadContext]):
+    """A step of an upload. Whatever ends it early, no thread of it goes on."""
 
     def rollback(self, context: UploadContext, result: StepResult) -> None:
         context.crew.settle()
