@@ -23,7 +23,7 @@ from synapse_core.datasets.mask_shapes import polygon_counts
 from synapse_core.datasets.masks import mask_iou, rings_to_mask
 from synapse_core.datasets.model import Mask, Polygon
 from synapse_core.datasets.rle import counts_to_text
-from synapse_core.errors import InvalidDataset, LossyConversion
+from synapse_core.errors import InvalidDataset
 
 SQUARE = [[10.0, 10.0, 30.0, 10.0, 30.0, 30.0, 10.0, 30.0]]
 
