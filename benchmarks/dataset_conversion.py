@@ -141,7 +141,7 @@ class _Measured:
 
     def _against_peer(self) -> Figure:
         least = _LEAST_SPEEDUP[self._count]
-        beside = "ours, images too" if "ours, images too" in self._taken else "ours"
+        beside = next(name for name in ("ours, images too", "by default", "ours") if name in self._taken)
         mine = measure.wall_seconds(self._taken[beside])
         name, target = f"{self._title}, whole process", f">= {least:g} x"
         lost = "".join(
@@ -151,7 +151,7 @@ class _Measured:
             why = lost.removeprefix("; ") or f"{self._conversion.variable} names no interpreter that has them"
             return Figure(name, _seconds(mine), target=target, of=f"(not measured: {why})")
         theirs = measure.wall_seconds(self._taken[self._tool])
-        images = ", images copied" if beside != "ours" else ""
+        images = ", images copied" if beside == "ours, images too" else ""
         of = f"({self._tool}{images}, {self._rounds} rounds{lost})"
         return Figure(
             name, _seconds(mine), _seconds(theirs), theirs / mine, target, theirs >= least * mine, of
@@ -200,9 +200,12 @@ class _Measured:
 def _converters(world: World, layouts: Path, conversion: _Conversion, count: int) -> dict[str, Converter]:
     """Return what is measured in turns for one conversion of one size."""
     source, target = layouts / _short(conversion.source), conversion.target
-    converters = {"ours": measure.ours(source, target)}
+    converters = {"ours": measure.ours(source, target, conversion.source)}
     if len(os.sched_getaffinity(0)) > 1:
-        converters["two"] = measure.ours(source, target, workers=2)
+        converters["two"] = measure.ours(source, target, conversion.source, workers=2)
+    if count == _BIG:
+        # From some size on our default is several processes.
+        converters["by default"] = measure.ours(source, target, conversion.source, workers="auto")
     if count == _MEDIUM:
         converters["prototype"] = measure.prototype(conversion.name, source)
         if conversion is _CONVERSIONS[0]:
@@ -211,7 +214,9 @@ def _converters(world: World, layouts: Path, conversion: _Conversion, count: int
         for tool in conversion.tools:
             converters[tool] = measure.peer(python, tool, conversion.name, layouts)
         if conversion.peer_images != "none":
-            converters["ours, images too"] = measure.ours(source, target, images=conversion.peer_images)
+            converters["ours, images too"] = measure.ours(
+                source, target, conversion.source, images=conversion.peer_images, workers="auto"
+            )
     return converters
 
 
@@ -242,9 +247,9 @@ def _large_figures(folder: Path, rounds: int) -> Iterator[Figure]:
     root = folder / "large"
     path = generate.make_large_coco(root)
     converters = {
-        "boxes": measure.ours(root, "yolo", task="detect"),
-        "boxes, all cores": measure.ours(root, "yolo", task="detect", workers="auto"),
-        "outlines": measure.ours(root, "yolo", task="segment"),
+        "boxes": measure.ours(root, "yolo", "coco", task="detect"),
+        "boxes, all cores": measure.ours(root, "yolo", "coco", task="detect", workers="auto"),
+        "outlines": measure.ours(root, "yolo", "coco", task="segment"),
         "least": measure.prototype("large2yolo", path),
     }
     title = f"coco of {path.stat().st_size / 1e6:.0f} MB -> yolo"

@@ -49,8 +49,8 @@ def open_backend(
         raise Unavailable(
             "The embedded backend lies on the disk of the machine where the run was submitted, and this run "
             "is on another one.",
-            hint="Serve it with `python -m synapse_core.backend.service` and set SYNAPSE_HOST, or a "
-            "profile's backend_url, to its address.",
+            hint="Serve it with `python -m synapse_core.backend.service` and set SYNAPSE_HOST, or "
+            "backend_url of a profile, to its address.",
         )
     from synapse_core.backend.local import LocalBackend  # SQLAlchemy: 0.2 s for who needs no backend
 

@@ -31,6 +31,7 @@ from synapse_core.events import (
     is_terminal,
     stamped,
 )
+from synapse_core.plain_text import plain_lines
 from synapse_core.stop import StopSignal
 
 DEFAULT_CATEGORY = "__default__"
@@ -310,7 +311,8 @@ def readable_line(event: AnyEvent) -> str | None:
         level, text = "error", f"failed ({event.code}): {event.message}"
     else:
         return None
-    return f"{time.strftime('%H:%M:%S')} {level.upper():<8} {text}\n"
+    head = f"{time.strftime('%H:%M:%S')} {level.upper():<8} "
+    return f"{head}{plain_lines(text, indent=' ' * len(head))}\n"
 
 
 def _write_stderr(text: str) -> None:

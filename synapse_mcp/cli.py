@@ -24,7 +24,8 @@ from synapse_core.pipelines.plan import find_named, plan_pipeline
 from synapse_core.runs import Run
 from synapse_core.runs.request import make_request
 from synapse_mcp import cli_datasets, cli_plugins
-from synapse_mcp.demo import run_demo
+from synapse_mcp.cli_text import unmarked
+from synapse_mcp.demo import run_demo, show_seeded
 from synapse_mcp.records import run_record
 from synapse_mcp.settings import Settings
 from synapse_mcp.tools.status import status_of
@@ -58,19 +59,25 @@ def opened(
     plugins: list[str] | None = None, ray_address: str | None = None, profile: str | None = None
 ) -> Iterator[Home]:
     """Open the home; a foreseen failure becomes two lines and exit code 1."""
-    home: Home | None = None
-    try:
+    with foreseen():
         # A command ends soon: what a dead server left is for a server to start.
         home = Settings.make(plugins or (), ray_address, profile).open_home(adopts=False)
-        yield home
-    except SynapseError as error:
-        console.print(f"[red]{error.code}[/red]: {error.message}", highlight=False)
-        if error.hint:
-            console.print(f"[dim]{error.hint}[/dim]", highlight=False)
-        raise typer.Exit(1) from None
-    finally:
-        if home is not None:
+        try:
+            yield home
+        finally:
             home.close()
+
+
+@contextmanager
+def foreseen() -> Iterator[None]:
+    """Make two lines and exit code 1 of a foreseen failure."""
+    try:
+        yield
+    except SynapseError as error:
+        console.print(f"[red]{error.code}[/red]: {unmarked(error.message)}", highlight=False)
+        if error.hint:
+            console.print(f"[dim]{unmarked(error.hint)}[/dim]", highlight=False)
+        raise typer.Exit(1) from None
 
 
 @app.command()
@@ -79,9 +86,16 @@ def serve(plugins: Plugins = None, ray_address: RayAddress = None, profile: Prof
 
 
 @app.command()
-def demo() -> None:
+def demo(
+    seed: Annotated[
+        bool, typer.Option("--seed", help="Put real images into the home's backend instead.")
+    ] = False,
+) -> None:
     """Start the server, train a classifier on Ray through it, and watch it learn."""
-    raise typer.Exit(run_demo(console))
+    if not seed:
+        raise typer.Exit(run_demo(console))
+    with foreseen():
+        show_seeded(Settings.make(), console)
 
 
 @app.command()
@@ -89,14 +103,17 @@ def doctor(plugins: Plugins = None, ray_address: RayAddress = None, profile: Pro
     """Check that everything a run needs is there; exit code 1 where something is not."""
     with opened(plugins, ray_address, profile) as home:
         status = status_of(home, Settings.make(plugins or (), ray_address, profile))
-    console.print(f"synapse-mcp {status.version}, home {status.home}", highlight=False)
-    console.print(f"plugins: {status.plugins} on {', '.join(status.plugin_paths)}", highlight=False)
-    console.print(f"ray: {status.ray.state}. {status.ray.message}", highlight=False)
-    console.print(f"backend: {status.backend} (profile {status.profile})", highlight=False)
+    console.print(f"synapse-mcp {status.version}, home {unmarked(status.home)}", highlight=False)
+    paths = unmarked(", ".join(status.plugin_paths))
+    console.print(f"plugins: {status.plugins} on {paths}", highlight=False)
+    console.print(f"ray: {status.ray.state}. {unmarked(status.ray.message)}", highlight=False)
+    console.print(
+        f"backend: {unmarked(status.backend)} (profile {unmarked(status.profile)})", highlight=False
+    )
     console.print(f"runs: {status.runs['active']} active", highlight=False)
     for problem in status.problems:
-        console.print(f"[red]{problem.code}[/red]: {problem.message}", highlight=False)
-        console.print(f"  fix: {problem.fix}", highlight=False)
+        console.print(f"[red]{problem.code}[/red]: {unmarked(problem.message)}", highlight=False)
+        console.print(f"  fix: {unmarked(problem.fix)}", highlight=False)
     if status.ok:
         console.print("[green]Everything is in order.[/green]")
     raise typer.Exit(0 if status.ok else 1)
@@ -218,7 +235,7 @@ def ray_status(ray_address: RayAddress = None, profile: Profile = None) -> None:
     """Tell whether the cluster runs, and what it has."""
     with opened(ray_address=ray_address, profile=profile) as home:
         status = home.cluster.status()
-    console.print(f"{status.state}: {status.message}", highlight=False)
+    console.print(f"{status.state}: {unmarked(status.message)}", highlight=False)
     raise typer.Exit(1 if status.state == "unreachable" else 0)
 
 
@@ -278,7 +295,7 @@ def _watch(home: Home, run_id: str, console: Any) -> Run:
             run = home.runs.get(run_id)
             progress = run.progress
             words = run.waiting or progress.step or run.state.value
-            bar.update(task, completed=progress.fraction, description=words[:60])
+            bar.update(task, completed=progress.fraction, description=unmarked(words[:60]))
             if run.is_done:
                 return run
             time.sleep(0.1)
@@ -287,11 +304,10 @@ def _watch(home: Home, run_id: str, console: Any) -> Run:
 def _tell_end(run: Run, console: Any) -> int:
     """Print how a run ended. Returns the exit code."""
     if run.failure is not None:
-        console.print(
-            f"[red]{run.state.value}[/red] ({run.failure.code}): {run.failure.message}", highlight=False
-        )
+        code, message = unmarked(run.failure.code), unmarked(run.failure.message)
+        console.print(f"[red]{run.state.value}[/red] ({code}): {message}", highlight=False)
         if run.failure.hint:
-            console.print(f"[dim]{run.failure.hint}[/dim]", highlight=False)
+            console.print(f"[dim]{unmarked(run.failure.hint)}[/dim]", highlight=False)
         return 1
     console.print(f"[green]{run.state.value}[/green] in {run.elapsed_seconds:.1f} s", highlight=False)
     console.print_json(json.dumps(run.result, default=str))

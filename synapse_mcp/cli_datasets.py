@@ -13,6 +13,8 @@ from rich.table import Table
 
 from synapse_core.datasets import ConversionResult, DatasetSummary, convert, inspect
 from synapse_core.errors import LossyConversion, SynapseError
+from synapse_core.plain_text import plain
+from synapse_mcp.cli_text import unmarked
 
 # The exit code of a strict conversion that would lose something.
 _LOSSY = 3
@@ -95,9 +97,9 @@ def _number(value: str) -> Any:
 
 
 def _fail(error: SynapseError) -> None:
-    errors.print(f"{error.code}: {error.message}", style="red", highlight=False, markup=False)
+    errors.print(f"{error.code}: {plain(error.message)}", style="red", highlight=False, markup=False)
     if error.hint:
-        errors.print(error.hint, highlight=False, markup=False)
+        errors.print(plain(error.hint), highlight=False, markup=False)
     raise typer.Exit(_LOSSY if isinstance(error, LossyConversion) else 1)
 
 
@@ -117,14 +119,17 @@ def _print_result(result: ConversionResult) -> None:
         table = Table("reason", "count", "first", box=None)
         for code, count in losses.reasons.items():
             first = losses.examples[code][0] if losses.examples.get(code) else None
-            table.add_row(code, f"{count:,}", "" if first is None else f"{first.item} {first.message}")
+            table.add_row(
+                code, f"{count:,}", "" if first is None else unmarked(f"{first.item} {first.message}")
+            )
         console.print(table)
     if losses.largest_error_pixels:
         console.print(
             f"Coordinates differ by at most {losses.largest_error_pixels:.2g} pixels.", highlight=False
         )
     if result.output is not None:
-        console.print(f"{result.config_path}\n{result.losses_path}", highlight=False, soft_wrap=True)
+        for path in (result.config_path, result.losses_path):
+            console.print(unmarked(path), highlight=False, soft_wrap=True)
 
 
 def _print_summary(summary: DatasetSummary) -> None:

@@ -15,6 +15,7 @@ from synapse_core import scaffold
 from synapse_core.config import load_config
 from synapse_core.enums import PluginCategory
 from synapse_core.errors import SynapseError
+from synapse_core.plain_text import plain
 from synapse_core.registry import Registry
 from synapse_core.scaffold import CreatedPlugin
 from synapse_mcp.settings import Settings
@@ -79,7 +80,7 @@ def validate(path: Annotated[Path, typer.Argument(metavar="PATH", help="A plugin
     issues = [*plugin.issues, *description.issues]
     for issue in issues:
         place = f"{issue.file}:{issue.line}: " if issue.file else ""
-        console.print(f"{issue.severity}: {place}{issue.message}", markup=False)
+        console.print(f"{issue.severity}: {plain(place + issue.message)}", markup=False)
     console.print(f"{code}: {len(description.actions)} actions load, {len(issues)} problems")
     raise typer.Exit(1 if any(issue.severity == "error" for issue in issues) else 0)
 
@@ -114,9 +115,9 @@ def _told() -> Iterator[None]:
     try:
         yield
     except SynapseError as error:
-        console.print(f"{error.code}: {error.message}", style="red", markup=False)
+        console.print(f"{error.code}: {plain(error.message)}", style="red", markup=False)
         if error.hint:
-            console.print(error.hint, markup=False)
+            console.print(plain(error.hint), markup=False)
         raise typer.Exit(1) from None
 
 
@@ -133,5 +134,5 @@ def _registry(*paths: Path) -> Iterator[Registry]:
 
 def _tell(created: CreatedPlugin, option: str) -> None:
     for name in created.files:
-        console.print(f"{created.path / name}", markup=False)
+        console.print(plain(str(created.path / name)), markup=False)
     console.print(f"synapse-mcp run {created.code} {created.actions[0]}{option}", markup=False)

@@ -13,8 +13,17 @@ from mcp import Client, StdioServerParameters
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from synapse_mcp.settings import Settings
+
 PLUGIN, ACTION = "digits_classifier", "train"
 ACCURACY_WANTED = 0.95
+# What can be done with the images that were added: plugin, action, what it does.
+NEXT = (
+    ("coco_export", "export", "the annotated tasks as a COCO dataset"),
+    ("pre_annotate", "train", "a model of the ground truth version"),
+    ("pre_annotate", "annotate", "boxes of that model on the tasks that have none"),
+    ("folder_upload", "upload", "more images, from a folder"),
+)
 
 
 def run_demo(console: Console) -> int:
@@ -24,6 +33,31 @@ def run_demo(console: Console) -> int:
             return anyio.run(_demonstrate, console, Path(home))
         finally:
             _stop_cluster(Path(home))
+
+
+def show_seeded(settings: Settings, console: Console) -> None:
+    """Fill the home's backend with images, and tell what is there and what can be done with it.
+
+    Raises what `seed_home` does.
+    """
+    from synapse_mcp.seed import seed_home  # Pillow and SQLAlchemy, for this alone
+
+    found = seed_home(settings)
+    version = found.version
+    counts = ", ".join(f"{count} {split}" for split, count in sorted(version.counts.items()))
+    console.print(
+        f"{'Added to' if found.is_new else 'Nothing to add to'} {settings.home}:\n"
+        f"  data collection {found.collection.id} {found.collection.name!r}: {found.data_units} images\n"
+        f"  project {found.project.id} {found.project.name!r}: {found.tasks} tasks, "
+        f"{found.open_tasks} of them without annotations\n"
+        f"  ground truth version {version.id} '{version.dataset} {version.version}': {counts}\n"
+        "Next:",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for plugin, action, does in NEXT:
+        command = f"synapse-mcp run {plugin} {action}"
+        console.print(f"  {command:<40} [dim]# {does}[/dim]", highlight=False, soft_wrap=True)
 
 
 async def _demonstrate(console: Console, home: Path) -> int:

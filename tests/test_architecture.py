@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module imports from the lines above its own; on its own line, from inside its own package and from what
 # stands left of it. `__init__` is synapse_core itself, which knows where every public name lives.
 LAYERS: dict[int, tuple[str, ...]] = {
-    1: ("errors", "enums", "yaml_lines", "processes"),
+    1: ("errors", "enums", "plain_text", "yaml_lines", "processes"),
     2: ("types", "events", "schemas", "archives", "run_folder", "run_ending"),
     3: ("database",),
     4: ("datasets", "storage"),
@@ -65,7 +65,7 @@ FENCES: dict[str, tuple[str, ...]] = {
     "anyio": ("synapse_core.runs", "synapse_mcp"),
     "ray": (
         "synapse_core.executors.ray",
-        "synapse_core.datasets.parts",
+        "synapse_core.datasets.dividing",
         "synapse_core.actions.inference.serve",
         "synapse_core.deployments.replica",
     ),
@@ -98,7 +98,9 @@ FENCES: dict[str, tuple[str, ...]] = {
         "synapse_core.datasets.rle",
     ),
     "openpyxl": ("synapse_core.actions.upload.metadata",),
+    "sklearn": ("synapse_mcp.digit_sheets",),
     "PIL": (
+        "synapse_mcp.digit_sheets",
         "synapse_core.datasets.drawing",
         "synapse_core.datasets.image_size",
         "synapse_core.datasets.lettering",
@@ -112,6 +114,7 @@ FENCES: dict[str, tuple[str, ...]] = {
         "synapse_mcp.cli",
         "synapse_mcp.cli_datasets",
         "synapse_mcp.cli_plugins",
+        "synapse_mcp.cli_text",
         "synapse_mcp.demo",
         "synapse_core.pipelines.display",
     ),
@@ -127,12 +130,13 @@ COMES_WITH = {
     "grpc": "ray",
     "PIL": "pillow",
     "pydantic_core": "pydantic",
+    "sklearn": "scikit-learn",
     "botocore": "s3fs",
     "google": "google-cloud-storage",
     "requests": "google-cloud-storage",
 }
 # Extras of pyproject.toml whose packages a module of ours imports; it says what to install without them.
-EXTRAS = ("excel", "s3", "gcs", "sftp")
+EXTRAS = ("demo", "excel", "s3", "gcs", "sftp")
 # Starting a server, a supervisor or a script must not wait for these.
 HEAVY = ("ray", "numpy", "fastapi", "sqlalchemy")
 
@@ -159,7 +163,7 @@ BROAD_HANDLERS = {
     "synapse_core.actions.export.saving:Saving._save": "a plugin's hooks: one item fails, not the export",
     "synapse_core.executors.ray.head:LocalHead._launch": "ends what was begun, then raises it again",
     "synapse_core.scaffold.writing:put_action": "takes back what was begun, then raises it again",
-    "synapse_core.datasets.parts:results_of": "raised again in the process that asked for the part",
+    "synapse_core.datasets.part_processes:results_of": "raised again in the process that asked for the part",
     "synapse_mcp.boundary:_answering": "the boundary: a crash reaches the agent as a failure",
     "synapse_mcp.wire:serve_stdio": "gives the process its time to end, then raises it again",
 }
@@ -798,7 +802,9 @@ TEXTS = sorted(
     path
     for folder in ("synapse_core", "synapse_mcp", "plugins", "tests", "benchmarks", ".ci")
     for path in (ROOT / folder).rglob("*")
-    if path.is_file() and "__pycache__" not in path.parts and path.suffix not in (".pyc", ".json", ".typed")
+    if path.is_file()
+    and "__pycache__" not in path.parts
+    and path.suffix not in (".pyc", ".json", ".typed", ".png")
 ) + sorted(path for path in ROOT.glob("*") if path.suffix in (".md", ".toml"))
 
 

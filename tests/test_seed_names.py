@@ -219,6 +219,10 @@ CALLS = {
     "synapse_core.actions.export:BaseExportAction.setup_steps": "(registry)",
     "synapse_core.actions.export:BaseExportAction.create_context": "()",
     "synapse_core.actions.export:DefaultExportAction": "(params, ctx)",
+    "synapse_core.actions.upload:BaseUploadAction": "(params, ctx)",
+    "synapse_core.actions.upload:BaseUploadAction.get_allowed_extensions": "()",
+    "synapse_core.actions.upload:BaseUploadAction.setup_steps": "(registry)",
+    "synapse_core.actions.upload:BaseUploadAction.create_context": "()",
     "synapse_core.actions:AddTaskDataAction": "(params, ctx)",
     "synapse_core.actions.add_task_data:AddTaskDataAction.convert_data_from_file": "(primary_file_url, "
     "primary_file_name, data_file_url, data_file_name, task_data=None)",
@@ -253,6 +257,8 @@ NAMES = [
     "synapse_core.actions.export:ExportContext",
     "synapse_core.actions.export:ExportParams",
     "synapse_core.actions.export.action:ExportProgressCategories",
+    "synapse_core.actions.upload:UploadContext",
+    "synapse_core.actions.upload:UploadParams",
     "synapse_core.actions:DatasetOperation",
     "synapse_core.actions.dataset:DatasetOperation",
     "synapse_core.actions.train:BaseTrainParams",
@@ -277,8 +283,6 @@ NAMES = [
 # Promised, and part of what is not built: by module. "name(parameter)" is a parameter that is not taken.
 _LATER = {
     # specialised actions
-    "actions.upload": "BaseUploadAction UploadParams UploadContext",
-    "actions.upload.action": "UploadProgressCategories",
     "executors.ray": "RayActorExecutor(runtime_env)",
     # the backend: its loggers, trials and states, and the errors of publishing
     "loggers": "TqdmLogger BackendLogger JobLogger BaseLogger.get_progress_record BaseLogger.set_step(order)",
@@ -441,6 +445,13 @@ def test_what_is_not_built_is_not_there(path: str):
         return
     assert parameter, f"{path} is there"
     assert parameter not in inspect.signature(found).parameters
+
+
+def test_a_deprecated_name_is_there_and_warns():
+    with pytest.warns(DeprecationWarning, match="UploadProgressCategories"):
+        categories = find("synapse_core.actions.upload.action:UploadProgressCategories")
+
+    assert categories.INITIALIZE == "initialize"
 
 
 def test_no_name_is_promised_twice():

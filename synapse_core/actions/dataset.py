@@ -47,7 +47,9 @@ class DatasetParams(BaseModel):
     is_categorized: the dataset has splits.
     """
 
-    operation: DatasetOperation = DatasetOperation.DOWNLOAD
+    operation: DatasetOperation = Field(
+        default=DatasetOperation.DOWNLOAD, description="Download a dataset, or convert one"
+    )
     dataset: int | None = Field(
         default=None, description="Id of the ground truth dataset version to download"
     )

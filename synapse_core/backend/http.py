@@ -169,6 +169,9 @@ class HttpBackend(RegistryCalls):
         }
         return self._post("data_collections/", fields).decoded(DataCollection)
 
+    def delete_data_collection(self, collection_id: int) -> None:
+        self._delete("data_collections", collection_id)
+
     def get_data_unit(self, unit_id: int) -> DataUnit:
         return self._get(DataUnit, "data_units", unit_id)
 

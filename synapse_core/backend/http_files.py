@@ -102,9 +102,6 @@ class ServiceFiles(RemoteFiles):
     def walk(self, folder: str) -> Iterator[Entry]:
         return walk_entries(self, folder)
 
-    def make_folder(self, folder: str) -> None:
-        """Folders come with their files."""
-
     def close(self) -> None:
         """The connections belong to the backend."""
 

@@ -132,6 +132,24 @@ class DataCalls(LocalCalls):
 
         return self._database.write(work)
 
+    def delete_data_collection(self, collection_id: int) -> None:
+        def work(connection: sa.Connection) -> None:
+            DATA_COLLECTION.get(connection, collection_id)
+            for table in (tables.data_units, tables.projects):
+                used = sa.select(table.c.id).where(table.c.data_collection == collection_id).limit(1)
+                if connection.execute(used).first() is not None:
+                    raise BackendRejected(
+                        f"Data collection {collection_id} has {table.name.replace('_', ' ')}; "
+                        "nothing was deleted.",
+                        {"data_collection": collection_id},
+                        hint="Only a collection that nothing belongs to can be deleted.",
+                    )
+            connection.execute(
+                sa.delete(tables.data_collections).where(tables.data_collections.c.id == collection_id)
+            )
+
+        self._database.write(work)
+
     def get_data_unit(self, unit_id: int) -> DataUnit:
         return self._get(DATA_UNIT, unit_id)
 
@@ -150,8 +168,8 @@ class DataCalls(LocalCalls):
             known = _units_by_key(connection, collection_id, list(wanted))
             new = [unit for key, unit in wanted.items() if key not in known]
             if new:
-                _add_units(connection, collection_id, new)
-                known |= _units_by_key(connection, collection_id, [unit.key for unit in new])
+                ids = _add_units(connection, collection_id, new)
+                known |= {unit.key: _made(ids[unit.key], collection_id, unit) for unit in new}
             return [known[unit.key] for unit in units]
 
         return self._database.write(work)
@@ -187,7 +205,20 @@ def _units_by_key(connection: sa.Connection, collection_id: int, keys: Sequence[
     return found
 
 
-def _add_units(connection: sa.Connection, collection_id: int, new: Sequence[NewDataUnit]) -> None:
+def _made(unit_id: int, collection_id: int, unit: NewDataUnit) -> DataUnit:
+    """Return a unit as it will be read; reading it right after it was written would take as long again."""
+    return DataUnit(
+        id=unit_id,
+        data_collection=collection_id,
+        key=unit.key,
+        files=unit.files,
+        meta=msgspec.json.decode(msgspec.json.encode(unit.meta)),
+        groups=tuple(dict.fromkeys(unit.groups)),
+    )
+
+
+def _add_units(connection: sa.Connection, collection_id: int, new: Sequence[NewDataUnit]) -> dict[str, int]:
+    """Add units. Returns their ids by key."""
     rows = [
         {"data_collection": collection_id, "key": unit.key, "files": unit.files, "meta": unit.meta}
         for unit in new
@@ -204,6 +235,7 @@ def _add_units(connection: sa.Connection, collection_id: int, new: Sequence[NewD
     ]
     add_rows(connection, tables.data_unit_files, files)
     add_rows(connection, tables.data_unit_groups, groups)
+    return ids
 
 
 def _ids_by_key(connection: sa.Connection, collection_id: int, keys: Sequence[str]) -> dict[str, int]:

@@ -122,6 +122,10 @@ class Backend(Protocol):
         category: str = "image",
         description: str = "",
     ) -> DataCollection: ...
+    def delete_data_collection(self, collection_id: int) -> None:
+        """Delete an empty collection. Raises BackendRejected where it has units or projects."""
+        ...
+
     def get_data_unit(self, unit_id: int) -> DataUnit: ...
     def list_data_units(
         self, filters: Filters | None = None, *, after: int | None = None

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from synapse_core.datasets.model import Annotation, Item, Kind, Mask, Polygon, Polyline, kind_of
+from synapse_core.datasets.model import Annotation, Item, Kind, Mask, Polygon, Polyline, Unread, kind_of
 from synapse_core.datasets.options import ConvertOptions
 from synapse_core.datasets.report import Losses
 from synapse_core.datasets.rle import (
@@ -45,6 +45,8 @@ class Checker:
         """Count an item's annotations as seen, and leave those in it that can be written."""
         width = item.width if item.width is not None else math.inf
         height = item.height if item.height is not None else math.inf
+        if item.is_plain and self._are_inside(item, width, height, losses):
+            return
         before = losses.before
         plain = 0
         is_bare = True
@@ -53,13 +55,18 @@ class Checker:
             label, box = annotation.label, annotation.box
             if label >= 0:
                 before[label] += 1
+            shape = annotation.shape
             if (
                 box is not None
-                and annotation.shape is None
+                and (shape is None or isinstance(shape, Unread))
                 and annotation.points is None
                 and not annotation.angle
             ):
-                plain += 1
+                if shape is None:
+                    plain += 1
+                else:
+                    is_bare = False
+                    losses.counts[shape.kind, "seen"] += 1
                 x, y, w, h = box
                 # False for what is not a number too.
                 if not (x >= 0 and y >= 0 and w > 0 and h > 0 and x + w <= width and y + h <= height):
@@ -84,8 +91,24 @@ class Checker:
                 item.annotations = [one for one in item.annotations if id(one) not in gone]
         item.is_plain = is_bare and plain > 0 and len(doubtful) == 0
 
+    def _are_inside(self, item: Item, width: float, height: float, losses: Losses) -> bool:
+        """Return True, and count them, where an item's plain boxes all have an area and lie in the image."""
+        annotations = item.annotations
+        for annotation in annotations:
+            x, y, w, h = annotation.box  # type: ignore[misc]  # is_plain says that it has one
+            # False for what is not a number too.
+            if not (x >= 0 and y >= 0 and w > 0 and h > 0 and x + w <= width and y + h <= height):
+                return False
+        before = losses.before
+        for annotation in annotations:
+            before[annotation.label] += 1
+        losses.counts["box", "seen"] += len(annotations)
+        return True
+
     def _keep(self, one: Annotation, item: Item, width: float, height: float, losses: Losses) -> bool:
         """Return True where an annotation can be written, clipped perhaps."""
+        if isinstance(one.shape, Polygon) and _is_ring_inside(one, one.shape, width, height):
+            return True
         kind = kind_of(one)
         numbers = _numbers(one)
         # A sum is finite only if all are; which of two is the greater says nothing about what is no number.
@@ -156,8 +179,27 @@ class Checker:
                 message=f"by {over:g} pixels",
             )
         else:
-            losses.largest_error_pixels = max(losses.largest_error_pixels, over)
+            losses.largest_snap_pixels = max(losses.largest_snap_pixels, over)
         return True
+
+
+def _is_ring_inside(one: Annotation, shape: Polygon, width: float, height: float) -> bool:
+    """Return True for a polygon of one ring, beside a box perhaps, of which everything is as it should be.
+
+    Most polygons are so, and this takes a quarter of the time of looking for what may be wrong.
+    """
+    if len(shape.rings) != 1 or shape.holes or one.points is not None or one.angle or width > _MOST_PIXELS:
+        return False
+    ring = shape.rings[0]
+    if len(ring) < 6 or len(ring) % 2:
+        return False
+    # Only what is finite adds up to something finite; which of two is the greater says nothing before.
+    if not math.isfinite(sum(ring)) or min(ring) < 0 or height > _MOST_PIXELS:
+        return False
+    if max(ring[::2]) > width or max(ring[1::2]) > height:
+        return False
+    box = one.box
+    return box is None or (math.isfinite(sum(box)) and max(box) <= _MOST_PIXELS and min(box) >= -_MOST_PIXELS)
 
 
 def _numbers(one: Annotation) -> list[float]:

@@ -16,11 +16,12 @@ import msgspec
 from synapse_core.datasets.card import CARD_NAME, LOSSES_NAME
 from synapse_core.datasets.classes import ClassChoice
 from synapse_core.datasets.detection import Detection, detect
+from synapse_core.datasets.dividing import in_parts
 from synapse_core.datasets.format import Format, Reader, WriterSetup
 from synapse_core.datasets.formats import find_format
 from synapse_core.datasets.naming import Names
 from synapse_core.datasets.options import ConvertOptions, make_options
-from synapse_core.datasets.parts import Part, in_parts
+from synapse_core.datasets.parts import Part
 from synapse_core.datasets.report import Loss, Losses, LossSummary, keep_examples, summarise
 from synapse_core.datasets.source import Source, is_url, open_source
 from synapse_core.datasets.splits import split_of
@@ -32,7 +33,6 @@ from synapse_core.datasets.target import (
     refuse_inside,
     refuse_taken,
 )
-from synapse_core.datasets.url_target import UrlTarget
 from synapse_core.errors import InvalidRequest, LossyConversion, UnknownFormat
 
 _encoder = msgspec.json.Encoder()
@@ -87,6 +87,7 @@ def convert(
     choices, target_format, opened, detection = _checked(source, to, output, source_format, dry_run, options)
     reader = detection.format.read(opened, choices)
     reader.wants_extra = detection.format is target_format
+    reader.wants_shapes = target_format.takes_shapes(choices)
     with _target(None if dry_run else output) as target:
         conversion = _Conversion(reader, target_format, target, choices, on_progress)
         config = conversion.run()
@@ -166,12 +167,10 @@ class _Conversion:
         self._options = options
         self._on_progress = on_progress
         self._chosen = ClassChoice(reader.header.classes, options)
-        splits = [split_of(key, split, options.splits) for key, split in reader.entries()]
-        self._count = len(splits)
-        self.names = Names(
-            ((key, split) for (key, _), split in zip(reader.entries(), splits, strict=True)), target_format
-        )
-        found = [split for split in dict.fromkeys(splits) if split is not None]
+        entries = [(key, split_of(key, split, options.splits)) for key, split in reader.entries()]
+        self._count = len(entries)
+        self.names = Names(entries, target_format)
+        found = [split for split in dict.fromkeys(split for _, split in entries) if split is not None]
         header = msgspec.structs.replace(
             reader.header, classes=self._chosen.classes, splits=tuple(_in_order(found))
         )
@@ -194,6 +193,9 @@ class _Conversion:
         found.after = [0] * len(
             self._chosen.classes
         )  # a reader knows nothing of the classes that were chosen
+        if not self._reader.wants_extra:
+            for name, number in self._reader.header.item_fields.items():
+                found.tell("FIELDS_DROPPED", "", field=name, message=f"of {number} images")
         self._take(found)
         done = 0
         for result in in_parts(self._part, self._count, self._target):
@@ -253,12 +255,18 @@ def _target(output: str | Path | None) -> Iterator[Target]:
         yield NoTarget()
         return
     try:
-        with closing(UrlTarget(str(output)) if is_url(output) else FolderTarget(output)) as target:
+        with closing(_url_target(str(output)) if is_url(output) else FolderTarget(output)) as target:
             yield target
     except OSError as error:
         if (full := disk_full(error, str(output))) is not None:
             raise full from error
         raise
+
+
+def _url_target(url: str) -> FolderTarget:
+    from synapse_core.datasets.url_target import UrlTarget  # tempfile: 12 ms, where the output is not here
+
+    return UrlTarget(url)
 
 
 def _in_text(entry: Loss) -> Loss:

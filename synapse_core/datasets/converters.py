@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import posixpath
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -51,7 +52,7 @@ PAIRS: tuple[tuple[DatasetFormat, DatasetFormat], ...] = (
 )
 
 
-class DatasetConverter:
+class DatasetConverter(ABC):
     """One conversion of a folder, or of single files, between two formats.
 
     result: of the last `save_to_folder`, with the report of what was lost.
@@ -115,13 +116,15 @@ class DatasetConverter:
             self._run(source, output, images="none", workers=1)
             return self._read_single(output, posixpath.splitext(name)[0], original_file)
 
+    @abstractmethod
     def _write_single(
         self, source: Path, data: Any, name: str, image: bytes, named: Mapping[str, Any]
     ) -> None:
-        raise NotImplementedError
+        """Write a dataset of one image."""
 
+    @abstractmethod
     def _read_single(self, output: Path, stem: str, original_file: Any) -> Any:
-        raise NotImplementedError
+        """Return what was made of the one image."""
 
     def _root(self) -> Path:
         if self.root_dir is None:

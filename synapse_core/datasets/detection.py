@@ -34,7 +34,7 @@ def detect(source: Source, asked: str = "auto") -> Detection:
     found = sorted(
         (
             (evidence, known)
-            for known in possible_formats(seen.extensions)
+            for known in possible_formats(seen)
             if (evidence := known.detect(seen)) is not None
         ),
         key=lambda pair: -pair[0].score,

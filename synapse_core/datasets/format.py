@@ -36,6 +36,8 @@ class Reader(Protocol):
     found: Losses
     # Set by whoever writes the same format again: what only that format knows is read too.
     wants_extra: bool
+    # Set to False by whoever takes boxes alone: a shape beside a stated box need not be read, only its kind.
+    wants_shapes: bool
 
     def entries(self) -> Iterator[tuple[str, str | None]]:
         """Yield what is known of each item before it is read: (key, split)."""
@@ -101,6 +103,11 @@ class WriterSetup:
     options: ConvertOptions
 
 
+def always(_: ConvertOptions) -> bool:
+    """Return True: a format that takes shapes takes them whatever is chosen."""
+    return True
+
+
 @dataclass(frozen=True)
 class Format:
     """One format. name: as agents write it. kinds: what it can hold; those that it cannot become another
@@ -109,7 +116,7 @@ class Format:
     is_by_stem: two images that differ in their extension alone cannot both be in it. is_flat: its images lie
     in one folder a split. has_splits: an item's split is kept. has_split_folders: images of different splits
     lie in different folders, so that a name may be in each. clips: its readers refuse what leaves the image.
-    has_crowds: it marks crowds.
+    has_crowds: it marks crowds. takes_shapes: False for choices with which boxes alone are written.
     """
 
     name: str
@@ -124,6 +131,7 @@ class Format:
     has_split_folders: bool = True
     clips: bool = False
     has_crowds: bool = False
+    takes_shapes: Callable[[ConvertOptions], bool] = always
     note: str = ""
 
     def card(self) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import posixpath
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from synapse_core.datasets.card import CARD_NAME, LOSSES_NAME
-from synapse_core.datasets.source import Source, is_image
+from synapse_core.datasets.source import IMAGE_EXTENSIONS, Source
 
 _MOST_FOLDERS = 200
 # One file of annotations may lie among very many images, which come in any order.
@@ -66,6 +67,8 @@ class Glance:
         return sum(folder.images for folder in self.folders.values())
 
 
+# Whoever reads a source looks at what was seen when its format was told.
+@lru_cache(maxsize=1)
 def glance(source: Source) -> Glance:
     """Look through a source, breadth first, up to six folders deep."""
     seen = Glance(source)
@@ -78,10 +81,11 @@ def glance(source: Source) -> Glance:
             if not path and name in (CARD_NAME, LOSSES_NAME):
                 continue
             extension = posixpath.splitext(name)[1].lower()
-            found.extensions[extension] += 1
-            found.images += is_image(name)
-            if found.extensions[extension] <= _MOST_OF_A_KIND:
+            number = found.extensions.get(extension, 0) + 1
+            found.extensions[extension] = number
+            if number <= _MOST_OF_A_KIND:
                 found.files.append(name)
+        found.images = sum(map(found.extensions.__getitem__, IMAGE_EXTENSIONS))
         if path.count("/") + bool(path) < _MOST_DEPTH:
             waiting += [f"{path}/{name}" if path else name for name in folders if not name.startswith(".")]
     return seen

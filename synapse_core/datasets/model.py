@@ -114,7 +114,13 @@ class Opaque(msgspec.Struct, gc=False):
     data: Any
 
 
-Shape: TypeAlias = Polygon | Mask | Polyline | Text | Relation | Group | Opaque
+class Unread(msgspec.Struct, frozen=True, gc=False):
+    """A polygon or a mask beside a stated box that nobody wants: it was not looked into."""
+
+    kind: Literal["polygon", "mask"]
+
+
+Shape: TypeAlias = Polygon | Mask | Polyline | Text | Relation | Group | Opaque | Unread
 
 
 class Annotation(msgspec.Struct, gc=False):
@@ -148,8 +154,9 @@ class Item(msgspec.Struct):
     key: the image's path in the dataset, with / between its parts, unique there; it names the item
     everywhere. width, height: pixels as the annotations count them; None where nobody knows. image: path of
     its file below the source's root, None where there is none. where: file and line from which it was read.
-    media: the kind. id: the source's own. is_plain: every annotation is an upright box with a class and
-    nothing else; whoever checks items sets it, so that writers need not look.
+    media: the kind. id: the source's own. is_plain: there are annotations, and every one is an upright box
+    with a class and nothing else; a reader that knows says so, and whoever checks items says it of those that
+    lie in their image too, so that writers need not look.
     """
 
     key: str
@@ -169,7 +176,8 @@ class Header(msgspec.Struct):
     """What is true of a whole dataset.
 
     classes: in the source's order. kinds: the kinds of annotation that are in it. splits: in order; empty
-    where it has none. info: top-level facts that the format carries along.
+    where it has none. info: top-level facts that the format carries along. item_fields: what only that
+    format says of its items, a licence, say: its name -> of how many items it is said.
     """
 
     format: str
@@ -177,6 +185,7 @@ class Header(msgspec.Struct):
     kinds: frozenset[Kind]
     splits: tuple[str, ...] = ()
     info: dict[str, Any] = {}
+    item_fields: dict[str, int] = {}
 
 
 _KIND_OF_SHAPE: dict[type, Kind] = {
@@ -195,7 +204,8 @@ def kind_of(annotation: Annotation) -> Kind:
     if annotation.points is not None:
         return "keypoints"
     if annotation.shape is not None:
-        return _KIND_OF_SHAPE[type(annotation.shape)]
+        shape = annotation.shape
+        return shape.kind if isinstance(shape, Unread) else _KIND_OF_SHAPE[type(shape)]
     if annotation.box is None:
         return "tag"
     return "rotated_box" if annotation.angle else "box"

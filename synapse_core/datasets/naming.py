@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from synapse_core.datasets.format import Format
 from synapse_core.datasets.source import inside
@@ -21,11 +21,12 @@ _is_plain = re.compile(
 class Names:
     """The names of all items of a conversion. changed: index -> name, where it is not the source's."""
 
-    def __init__(self, entries: Iterable[tuple[str, str | None]], target: Format) -> None:
-        """entries: (key, split) of each item, the split as it will be in the target."""
+    def __init__(self, pairs: Sequence[tuple[str, str | None]], target: Format) -> None:
+        """pairs: (key, split) of each item, the split as it will be in the target."""
         self.changed: dict[int, str] = {}
         # Where only some items have a split, those without one may lie among any of the others.
-        pairs = list(entries)
+        if _are_apart([key for key, _ in pairs], target):
+            return
         is_mixed = len({split is None for _, split in pairs}) > 1
         taken: set[str] = set()
         for index, (key, split) in enumerate(pairs):
@@ -48,6 +49,19 @@ class Names:
             return safe_name(key)
         name = self.changed[index]
         return posixpath.splitext(name)[0] + posixpath.splitext(key)[1]
+
+
+def _are_apart(keys: list[str], target: Format) -> bool:
+    """Return True where all keys are plain and no two can fall on one file, as one can see at a glance."""
+    text = "\n".join(["", *keys])
+    if not text.isascii() or "\n." in text or "/." in text or (target.is_flat and "/" in text):
+        return False
+    # Of names that end in the same extension the stems differ as the names do.
+    if target.is_by_stem and len({key[key.rfind(".") :] for key in keys}) > 1:
+        return False
+    if max(map(len, keys), default=0) >= _MOST_NAME_BYTES or not all(map(_is_plain, keys)):
+        return False
+    return len(set(text.lower().split("\n"))) == len(keys) + 1
 
 
 def _places(folder: str, name: str, is_mixed: bool) -> tuple[str, ...]:

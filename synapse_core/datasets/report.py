@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from synapse_core.datasets.model import Annotation, ClassDef, Item, Kind
+from synapse_core.datasets.model import Annotation, ClassDef, Item, Kind, kind_of
 
 Outcome: TypeAlias = Literal["written", "merged", "split_extra", "skipped", "failed"]
 OUTCOMES: tuple[Outcome, ...] = ("written", "merged", "split_extra", "skipped", "failed")
@@ -41,6 +41,7 @@ CODES: dict[str, str] = {
     "EXIF_ORIENTATION": "the image is turned by its EXIF mark; the stored size differs from the shown one",
     "FILE_LEFT_OUT": "the file is about the same images in another way; give its path to read it",
     "FRAMES_LEFT_OUT": "frames between the key frames of a track, which are not in the file",
+    "FIELDS_DROPPED": "the target has no place for a field that the source states of its images",
     "HOLE_BRIDGED": "a hole is joined to its ring by a line without width",
     "HOLE_DROPPED": "a hole was filled",
     "IMAGE_DROPPED": "the item has no annotation that the target could hold",
@@ -74,13 +75,14 @@ CODES: dict[str, str] = {
     "UNKNOWN_IMAGE": "the annotation belongs to an image that is not listed",
     "ZERO_AREA": "the annotation has no area",
 }
-# What is told, but takes nothing away.
+# What is told, but takes nothing away from an annotation: every COCO file has a licence for its images.
 HARMLESS = frozenset(
     {
         "BOX_TO_POLYGON",
         "CORNERS_SWAPPED",
         "DUPLICATE_ID",
         "EXIF_ORIENTATION",
+        "FIELDS_DROPPED",
         "IMAGE_MISSING",
         "NAME_COLLISION",
     }
@@ -119,6 +121,8 @@ class Losses:
         self.after = [0] * target_classes
         self.items = 0
         self.largest_error_pixels = 0.0
+        # By how much what left the image by less than is told was moved, before a writer rounded it.
+        self.largest_snap_pixels = 0.0
         self.entries: list[Loss] = []
 
     def lose(
@@ -141,6 +145,26 @@ class Losses:
         if count:
             self.counts[kind, outcome] += 1
         self.entries.append(Loss(code, item, kind, outcome, annotation, where, field, before, after, message))
+
+    def leave(self, one: Annotation, item: Item, code: str, message: str = "") -> None:
+        """Tell of an annotation that is left out."""
+        self.lose(
+            code, item.key, kind_of(one), "skipped", annotation=one.id, where=item.where, message=message
+        )
+
+    def change(self, one: Annotation, item: Item, code: str, message: str = "", **values: Any) -> None:
+        """Tell of an annotation that is written, but not as it was."""
+        self.lose(
+            code,
+            item.key,
+            kind_of(one),
+            "written",
+            count=False,
+            annotation=one.id,
+            where=item.where,
+            message=message,
+            **values,
+        )
 
     def change_all(self, code: str, item: str, kind: Kind, count: int, where: str, message: str = "") -> None:
         """Tell of the same change of several annotations of an item, all of which are written."""
@@ -179,6 +203,7 @@ class Losses:
         self.after = [mine + theirs for mine, theirs in zip(self.after, other.after, strict=True)]
         self.items += other.items
         self.largest_error_pixels = max(self.largest_error_pixels, other.largest_error_pixels)
+        self.largest_snap_pixels = max(self.largest_snap_pixels, other.largest_snap_pixels)
 
 
 class ItemLosses:
@@ -187,32 +212,22 @@ class ItemLosses:
     def __init__(self, item: Item, losses: Losses) -> None:
         self._item = item
         self._losses = losses
-        self._same: Counter[tuple[str, Kind]] = Counter()
+        self._same: dict[tuple[str, Kind], int] = {}
 
-    def leave(self, one: Annotation, kind: Kind, code: str, message: str = "") -> None:
+    def leave(self, one: Annotation, code: str, message: str = "") -> None:
         """Tell that an annotation is left out."""
-        item = self._item
-        self._losses.lose(
-            code, item.key, kind, "skipped", annotation=one.id, where=item.where, message=message
-        )
+        self._losses.leave(one, self._item, code, message)
 
     def change(self, one: Annotation, kind: Kind, code: str, message: str = "", before: Any = None) -> None:
-        """Tell that an annotation is written in another way than it was."""
+        """Tell that an annotation is written in another way than it was. kind: what it is counted as."""
         if not message and before is None:
-            self._same[code, kind] += 1
+            self._same[code, kind] = self._same.get((code, kind), 0) + 1
             return
-        item = self._item
-        self._losses.lose(
-            code,
-            item.key,
-            kind,
-            "written",
-            count=False,
-            annotation=one.id,
-            where=item.where,
-            before=before,
-            message=message,
-        )
+        self._losses.change(one, self._item, code, message, before=before)
+
+    def snap(self, pixels: float) -> None:
+        """Tell that an annotation was moved by less than is a change."""
+        self._losses.largest_snap_pixels = max(self._losses.largest_snap_pixels, pixels)
 
     def close(self) -> None:
         """Tell what was collected."""
@@ -302,6 +317,6 @@ def summarise(
         ],
         reasons=dict(losses.codes.most_common()),
         examples=examples,
-        largest_error_pixels=losses.largest_error_pixels,
+        largest_error_pixels=losses.largest_error_pixels + losses.largest_snap_pixels,
         is_lossless=not (set(losses.codes) - HARMLESS),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 from synapse_core.datasets.naming import safe_name
@@ -35,6 +34,8 @@ def split_of(key: str, split: str | None, choice: Splits) -> str | None:
         return safe_name(_PARTED.sub("_", split))
     if choice == "none":
         return None
+    import hashlib  # 5 ms, only where it was asked for
+
     percent = int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:8]) % 100
     if percent < _TRAIN_PERCENT:
         return "train"

@@ -15,6 +15,8 @@
     │       ├── DeploymentFailed         deployment_failed    a version did not start, or did not answer
     │       ├── ModelLoadError           model_load_failed    a deployment could make nothing of its files
     │       ├── InferenceFailed          inference_failed     a deployment's code failed at a request
+    │       ├── UnsafeMetadata           unsafe_metadata      a table too large, or made to do harm
+    │       ├── InvalidMetadata          invalid_metadata     a table that cannot be read as one
     │       └── InvalidResult            invalid_result       not JSON, too large, or (strict) off its model
     ├── NotFound                         not_found            carries the nearest valid names
     │   ├── PluginNotFound               unknown_plugin
@@ -105,6 +107,7 @@ from synapse_core.errors.plugins import (
     ArchiveError,
     ExecutionError,
     InvalidConfig,
+    InvalidMetadata,
     InvalidResult,
     MissingDependency,
     PluginError,
@@ -113,6 +116,7 @@ from synapse_core.errors.plugins import (
     SchemaIncompatibleError,
     SecretInPlugin,
     StepFailed,
+    UnsafeMetadata,
     ValidationError,
 )
 from synapse_core.errors.runs import DiskFull, RayUnavailable, RunFailed, RunNotFound, RunStopped
@@ -148,6 +152,8 @@ __all__ = [
     "StepFailed",
     "ActionFailed",
     "InvalidResult",
+    "UnsafeMetadata",
+    "InvalidMetadata",
     "PluginNotFound",
     "ActionNotFoundError",
     "RunNotFound",

@@ -102,6 +102,18 @@ class ExecutionError(PluginError):
     code = "execution_failed"
 
 
+class UnsafeMetadata(ExecutionError):
+    """A table that is larger than any that is meant honestly, or made to do harm."""
+
+    code = "unsafe_metadata"
+
+
+class InvalidMetadata(ExecutionError):
+    """A table that is none: another header, broken, in another encoding."""
+
+    code = "invalid_metadata"
+
+
 class StepFailed(ExecutionError, RuntimeError):
     """A step of a workflow failed; what had run before it was rolled back.
 

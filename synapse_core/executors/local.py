@@ -53,10 +53,11 @@ class LocalExecutor:
         Raises ValidationError for parameters that do not fit, ExecutionError for anything that it raised.
         """
         found = _resolve(action, self._working_dir)
+        backend = BackendOnDemand.of_environment(default_home(), os.environ)
         context = context or RuntimeContext(
             logger=self._logger or ConsoleLogger(),
             env=self._env,
-            client=BackendOnDemand.of_environment(default_home(), os.environ),
+            client=backend,
             job_id=self._job_id,
             language=self._language,
         )
@@ -67,6 +68,8 @@ class LocalExecutor:
             raise
         except Exception as error:  # the seam to foreign code: one kind of error comes out
             raise ExecutionError(f"Action execution failed: {type(error).__name__}: {error}") from error
+        finally:
+            backend.close()
 
 
 def _resolve(action: ActionClass | str | Any, working_dir: str | Path | None) -> ActionClass:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from synapse_core.enums import ActionStatus, RunStatus
 from synapse_core.pipelines.progress import ActionProgress, PipelineProgress
+from synapse_core.plain_text import plain, spelt_out
 
 _BAR_WIDTH = 30
 
@@ -68,7 +69,7 @@ def panel_of(progress: PipelineProgress, *, show_actions: bool = True) -> Panel:
     if show_actions and progress.actions:
         parts.append(_table_of(progress))
     if progress.error:
-        parts.append(Text(progress.error, style="red"))
+        parts.append(Text(plain(progress.error), style="red"))
     return Panel(Group(*parts), title=progress.run_id, title_align="left")
 
 
@@ -89,7 +90,7 @@ def _words(action: ActionProgress) -> str:
     """Return what is to be said of an action beside how far it is."""
     attempt = f"attempt {action.attempt}" if action.attempt > 1 else ""
     said = action.error or action.message or action.progress_step or ""
-    return ": ".join(filter(None, (attempt, said)))[:120]
+    return spelt_out(": ".join(filter(None, (attempt, said))))[:120]
 
 
 def _style(status: RunStatus | ActionStatus) -> str:

@@ -12,6 +12,7 @@ import msgspec
 
 from synapse_core.enums import LogLevel
 from synapse_core.errors import InvalidRequest
+from synapse_core.plain_text import plain
 
 _CHUNK_BYTES = 1 << 18
 _LINE_CHARS = 2_000
@@ -150,5 +151,5 @@ _LEVELS = frozenset(level.value for level in LogLevel)
 
 
 def _shown(line: bytes) -> str:
-    text = line[:_LINE_CHARS].decode("utf-8", "replace").replace("\r", "")
+    text = plain(line[:_LINE_CHARS].decode("utf-8", "replace").replace("\r", ""))
     return text if len(line) <= _LINE_CHARS else f"{text} … (cut)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from synapse_core.context import RuntimeContext
@@ -17,13 +17,20 @@ if TYPE_CHECKING:
 class BaseStepContext:
     """The state of a workflow; subclasses add the fields that its steps exchange.
 
-    current_step is set by the orchestrator and is the category of calls that name none.
+    current_step is set by the orchestrator and is the category of calls that name none. A subclass takes
+    runtime_ctx first, then its own fields, which may be required; the other fields it takes by name only.
     """
 
     runtime_ctx: RuntimeContext
     step_results: list[StepResult] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     current_step: str | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # By position they would stand before the subclass's own fields, and those would all need defaults.
+        for own in fields(BaseStepContext)[1:]:
+            own.kw_only = True
 
     def log(
         self,

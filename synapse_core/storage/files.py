@@ -114,6 +114,10 @@ class Files(Protocol):
 
     def make_folder(self, folder: str) -> None: ...
 
+    def remove_folder(self, folder: str) -> None:
+        """Remove a folder that holds nothing. Raises where it holds something, or is not there."""
+        ...
+
     def close(self) -> None: ...
 
 

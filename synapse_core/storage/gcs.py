@@ -142,9 +142,6 @@ class GcsFiles(RemoteFiles):
             if not blob.name.endswith("/"):
                 yield Entry(blob.name, int(blob.size))
 
-    def make_folder(self, folder: str) -> None:
-        """Nothing to make."""
-
     def close(self) -> None:
         with self._lock:
             client, self._client = self._client, None

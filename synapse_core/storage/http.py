@@ -103,9 +103,6 @@ class HttpFiles(RemoteFiles):
     def walk(self, folder: str) -> Iterator[Entry]:
         raise _no_listing()
 
-    def make_folder(self, folder: str) -> None:
-        """Nothing to make."""
-
     def close(self) -> None:
         with self._lock:
             client, self._opened = self._opened, None

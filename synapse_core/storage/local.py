@@ -22,6 +22,8 @@ from synapse_core.storage.names import PART_PREFIX, check_folder, is_part, shown
 # A pipe would keep whoever opens it waiting.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _COPIED_AT_ONCE = 1 << 20
+# A folder that was just made can go again with the last file of somebody else.
+_FOLDER_TRIES = 5
 
 
 class LocalFiles:
@@ -124,6 +126,9 @@ class LocalFiles:
     def make_folder(self, folder: str) -> None:
         Path(self.real_path(folder)).mkdir(parents=True, exist_ok=True)
 
+    def remove_folder(self, folder: str) -> None:
+        Path(self._place(folder)).rmdir()
+
     def close(self) -> None:
         """Nothing is kept open."""
 
@@ -180,11 +185,12 @@ def _part_beside(place: str) -> str:
 
 def _created(part: str) -> io.FileIO:
     """Open a new file for writing, unbuffered, in a folder that is made where it is not there yet."""
-    try:
-        return open(part, "xb", buffering=0)
-    except FileNotFoundError:
-        Path(part).parent.mkdir(parents=True, exist_ok=True)
-        return open(part, "xb", buffering=0)
+    for _ in range(_FOLDER_TRIES):
+        try:
+            return open(part, "xb", buffering=0)
+        except FileNotFoundError:
+            Path(part).parent.mkdir(parents=True, exist_ok=True)
+    return open(part, "xb", buffering=0)
 
 
 def _connect(configuration: dict[str, Any]) -> LocalFiles:

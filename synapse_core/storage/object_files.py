@@ -92,9 +92,6 @@ class ObjectFiles(RemoteFiles):
         found = self._files.find(self._key(folder), detail=True)
         yield from sorted(self._below(folder, found.values()), key=lambda entry: entry.name)
 
-    def make_folder(self, folder: str) -> None:
-        """Nothing to make."""
-
     def close(self) -> None:
         """Nothing is kept open."""
 

@@ -38,6 +38,12 @@ class RemoteFiles:
             self.fetch(name, copy)
             return copy.open("rb")  # goes on working when its name is gone
 
+    def make_folder(self, folder: str) -> None:
+        """Folders come with their files, unless a provider says otherwise."""
+
+    def remove_folder(self, folder: str) -> None:
+        """Folders go with their files, unless a provider says otherwise."""
+
 
 def wrong_size(name: str, stored: int | None, sent: int) -> UploadError:
     """Return the error for a file that stands there with another size in bytes than was sent."""

@@ -220,6 +220,10 @@ class SftpFiles(RemoteFiles):
         with self._channels.one() as channel:
             _make_folders(channel, (self._root + folder).rstrip("/"))
 
+    def remove_folder(self, folder: str) -> None:
+        with self._channels.one() as channel:
+            channel.rmdir(self._root + folder)
+
     def close(self) -> None:
         self._channels.close()
 

@@ -12,13 +12,14 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import IO, Any
 
 from synapse_core.errors import (
     CapabilityError,
     InvalidRequest,
+    StorageError,
     StorageNotFound,
     UploadError,
 )
@@ -153,6 +154,20 @@ class Storage:
         self._need("lists", "tell what a folder holds")
         with self._translator.doing("deleted", name):
             self._files.remove_tree(name)
+
+    def delete_empty_folders(self, path: str) -> None:
+        """Delete a folder that holds nothing, and those above it that hold nothing then; the base stays.
+
+        Nothing is done where folders come and go with their files. What cannot be deleted stays.
+        """
+        name = check_folder(path)
+        if not self.capabilities.makes_folders:
+            return
+        with suppress(StorageError):
+            while name:
+                with self._translator.doing("deleted", name):
+                    self._files.remove_folder(name)
+                name = name.rpartition("/")[0]
 
     def make_dirs(self, path: str) -> None:
         """Make a folder and those above it. Where folders come and go with their files, nothing is done."""

@@ -16,10 +16,14 @@ from synapse_core.home import Home
 from synapse_core.registry import Plugin
 from synapse_mcp.app import App
 from synapse_mcp.lookup import app_of
-from synapse_mcp.records import fitted
+from synapse_mcp.shown_schemas import json_length, shown_schema
 
-_SCHEMA_CHARS = 2_600
+_DESCRIPTION_CHARS = 400
+# What an answer has for an action's description, example and schemas, and what is the result's of it.
+_ACTION_CHARS = 3_800
+_RESULT_SCHEMA_CHARS = 500
 _ISSUE_CHARS = 300
+_LINE_CHARS = 200
 
 
 class PluginLine(msgspec.Struct):
@@ -171,7 +175,7 @@ def _plugin_record(home: Home, code: str) -> PluginRecord:
         name=config.name if config else plugin.code,
         version=config.version if config else "",
         category=_category(plugin),
-        description=config.description[:400] if config else "",
+        description=_cut(config.description, _DESCRIPTION_CHARS) if config else "",
         root=str(plugin.root),
         ok=plugin.is_ok and not description.issues,
         actions=actions[:30],
@@ -187,13 +191,17 @@ def _plugin_record(home: Home, code: str) -> PluginRecord:
 
 def _action_record(spec: ActionSpec) -> ActionRecord:
     example = {"plugin": spec.plugin, "action": spec.name, "params": example_params(spec.params_schema or {})}
+    description = _cut(spec.description, _DESCRIPTION_CHARS)
+    room = _ACTION_CHARS - len(description) - 2 * json_length(example)
+    params = shown_schema(spec.params_schema or {"type": "object"}, room - _RESULT_SCHEMA_CHARS)
+    result = shown_schema(spec.result_schema, max(_RESULT_SCHEMA_CHARS, room - json_length(params)))
     return ActionRecord(
         plugin=spec.plugin,
         action=spec.name,
-        description=spec.description[:600],
+        description=description,
         method=spec.method,
-        params_schema=fitted(_without_titles(spec.params_schema or {"type": "object"}), _SCHEMA_CHARS),
-        result_schema=fitted(_without_titles(spec.result_schema), 800),
+        params_schema=params,
+        result_schema=result,
         input_type=spec.input_type,
         output_type=spec.output_type,
         example=example,
@@ -233,20 +241,12 @@ def _example(field: dict[str, Any], root: dict[str, Any]) -> Any:
     )
 
 
-def _without_titles(schema: Any, inside_properties: bool = False) -> Any:
-    if isinstance(schema, list):
-        return [_without_titles(entry) for entry in schema]
-    if not isinstance(schema, dict):
-        return schema
-    return {
-        key: _without_titles(entry, key == "properties")
-        for key, entry in schema.items()
-        if not (key == "title" and not inside_properties)
-    }
-
-
 def _first_line(text: str) -> str:
-    return text.strip().split("\n", 1)[0][:200]
+    return _cut(text.strip().split("\n", 1)[0], _LINE_CHARS)
+
+
+def _cut(text: str, most_chars: int) -> str:
+    return text if len(text) <= most_chars else f"{text[: most_chars - 1].rstrip()}…"
 
 
 def _doc(spec: ActionSpec | None) -> str:

@@ -24,6 +24,7 @@ from synapse_core.actions.export import (
     DefaultExportAction,
     Exporter,
     ExportParams,
+    ExportStatus,
     TargetHandler,
     register_target_handler,
     targets,
@@ -289,6 +290,33 @@ def test_an_exporter_is_the_entrypoint(world: World):
     assert json.loads((root / "data/x_car0.json").read_text()) == {"classes": ["car"], "by": "me"}
     assert (root / "origin_files/x_car0.png").is_file()
     assert (root / "count.txt").read_text() == "5"
+
+
+def test_all_items_can_go_into_one_file_without_a_complaint(world: World):
+    class OneFile(DefaultExportAction[ExportParams]):
+        label_output_dirname = None
+        original_output_dirname = "images"
+
+        def save_as_json(self, result: Any, base_path: Any, error_file_list: Any) -> Any:
+            self.taken = [*getattr(self, "taken", []), result["id"]]
+            return ExportStatus.STAND_BY
+
+        def additional_file_saving(self, unique_export_path: Any) -> None:
+            (unique_export_path / "all.json").write_text(json.dumps(self.taken))
+
+    class LosingOne(OneFile):
+        def save_as_json(self, result: Any, base_path: Any, error_file_list: Any) -> Any:
+            super().save_as_json(result, base_path, error_file_list)
+            return ExportStatus.SUCCESS
+
+    logger, losing = RecordingLogger(), RecordingLogger()
+    result = export(world, OneFile, logger)
+    export(world, LosingOne, losing)
+
+    assert files(result) == ["all.json", *(f"images/car{number}.png" for number in range(5))]
+    assert json.loads((folder_of(result) / "all.json").read_text()) == [one.id for one in world.assignments]
+    assert "data files are there" not in logger.texts()
+    assert "data files are there" in losing.texts()
 
 
 def test_a_subclass_needs_no_generic_argument_and_hooks_can_be_its_own(world: World):

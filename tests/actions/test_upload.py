@@ -284,6 +284,19 @@ def test_the_same_files_again_make_nothing_twice(backend: LocalBackend, tmp_path
     assert again.failed_files[0]["code"] == "DUPLICATE_FILE"
 
 
+def test_where_everything_is_there_already_each_file_is_told_once(backend: LocalBackend, tmp_path: Path):
+    folder = pictures(tmp_path / "street", 3)
+    (folder / "meta.csv").write_text("filename,weather\n0000.png,rain\n0001.png,sun\nnobody.png,fog\n")
+    upload(backend, folder)
+    logger = RecordingLogger()
+
+    again = upload(backend, folder, logger=logger, skip_existing_checksums=True)
+
+    assert (again.data_units, again.skipped_duplicates) == (0, 3)
+    assert "1 of 3 rows of meta.csv have no file" in logger.texts()
+    assert [one["path"] for one in again.failed_files] == ["0000", "0001", "0002"]
+
+
 def test_duplicates_here_and_there_are_skipped_as_asked(backend: LocalBackend, tmp_path: Path):
     collection = collection_of(backend)
     here = pictures(tmp_path / "here", 3)

@@ -15,10 +15,10 @@ from backend_worlds import RecordingLogger
 from upload_worlds import PNG, TRIPS, collection_of, everything, pictures, upload, use_tripping_storage
 
 from synapse_core.actions.upload import BaseUploadAction, UploadContext, UploadParams
-from synapse_core.actions.upload.metadata import InvalidMetadata, UnsafeMetadata, read_metadata
+from synapse_core.actions.upload.metadata import read_metadata
 from synapse_core.backend import FileSpecification
 from synapse_core.backend.local import LocalBackend
-from synapse_core.errors import StepFailed
+from synapse_core.errors import InvalidMetadata, StepFailed, UnsafeMetadata
 from synapse_core.steps import BaseStep, StepRegistry, StepResult
 
 KEY = b"-----BEGIN OPENSSH PRIVATE" + b" KEY-----\nAAAA"

@@ -234,7 +234,7 @@ def test_what_breaks_while_data_units_are_made_leaves_nothing(
             creating_data_unit_batch_size=10,
         )
 
-    assert len(seen) == 2
+    assert 2 <= len(seen) <= 4
     place.check_nothing_changed()
 
 
@@ -318,25 +318,23 @@ def test_files_that_another_upload_uses_by_now_stay(place: Place):
     assert len(units) == 4
 
 
-def test_a_collection_that_was_made_is_told_and_used_by_the_next_upload(
-    backend: LocalBackend, tmp_path: Path
-):
+def test_a_collection_that_was_made_is_taken_back(backend: LocalBackend, tmp_path: Path):
     backend.open_storage()
     folder = pictures(tmp_path / "street", 3)
     context = RuntimeContext(logger=RecordingLogger(), client=backend)
 
     with pytest.raises(StepFailed) as caught:
         upload(backend, folder, with_step("after", "upload_files", fail), context=context)
-    assert caught.value.errors == [
-        "Not undone: the data collection 'street', which is empty: the next upload uses it"
-    ]
+    assert caught.value.errors == []
     assert everything(backend)["default"] == {}
+    assert list(backend.list_data_collections()) == []
 
     # What cannot succeed fails before a collection is made.
     with pytest.raises(StepFailed):
         upload(backend, pictures(tmp_path / "other", 1), with_step("before", "upload_files", fail))
-    assert [one.name for one in backend.list_data_collections()] == ["street"]
-    assert upload(backend, folder).data_collection == 1
+    assert list(backend.list_data_collections()) == []
+    made = upload(backend, folder).data_collection
+    assert [one.id for one in backend.list_data_collections()] == [made]
 
 
 def test_a_storage_that_is_gone_ends_the_upload_soon(place: Place):

@@ -310,3 +310,21 @@ def test_a_file_reference_never_leads_out_of_its_storage(backend: Backend, tmp_p
     with pytest.raises((StorageError, BackendError)):
         backend.download_file(outside, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_collection_is_deleted_only_while_nothing_belongs_to_it(backend: Backend, tmp_path: Path):
+    empty = backend.create_data_collection("Empty", [IMAGE])
+    used = backend.create_data_collection("Used", [IMAGE])
+    backend.create_project("Cars", used.id)
+    full = backend.create_data_collection("Full", [IMAGE])
+    file = backend.create_data_file(write(tmp_path / "a.png", b"one"))
+    backend.create_data_units(full.id, [NewDataUnit(key="a", files={"image": file.file})])
+
+    backend.delete_data_collection(empty.id)
+
+    assert [one.name for one in backend.list_data_collections()] == ["Used", "Full"]
+    for collection in (used, full):
+        with pytest.raises(BackendRejected, match="nothing was deleted"):
+            backend.delete_data_collection(collection.id)
+    with pytest.raises(RecordNotFound):
+        backend.delete_data_collection(empty.id)

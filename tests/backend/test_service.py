@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +22,7 @@ from synapse_core.backend.http import HttpBackend
 from synapse_core.backend.local import LocalBackend
 from synapse_core.backend.service import Service, create_app
 from synapse_core.backend.service.__main__ import main
+from synapse_core.backend.service.uploads import Uploads
 
 HEADERS = {"Synapse-Access-Token": f"Token {TOKEN}"}
 
@@ -114,6 +118,21 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_kept(home: Path):
     finally:
         service.stop()
         local.close()
+
+
+def test_an_upload_in_parts_is_kept_while_parts_come(tmp_path: Path):
+    uploads = Uploads(tmp_path, 100)
+    kept, left = uploads.begin(), uploads.begin()
+    uploads.add(kept, "bytes 0-3/8", io.BytesIO(b"half"), 4)
+    # Both were begun two days ago; to one of them something came just now.
+    long_ago = time.time() - 2 * 86_400
+    for path in (tmp_path / kept, tmp_path / left, tmp_path / left / "part"):
+        os.utime(path, (long_ago, long_ago))
+
+    new = uploads.begin()
+
+    assert {path.name for path in tmp_path.iterdir()} == {kept, new}
+    assert uploads.offset(kept) == 4
 
 
 def test_a_failure_of_the_service_tells_nothing_of_itself(home: Path, monkeypatch: pytest.MonkeyPatch):

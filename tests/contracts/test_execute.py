@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -9,7 +10,14 @@ import pytest
 from pydantic import BaseModel, Field
 
 from synapse_core import BaseAction
-from synapse_core.errors import ActionNotFoundError, ExecutionError, SynapseError, ValidationError
+from synapse_core.discovery import PluginDiscovery
+from synapse_core.errors import (
+    ActionNotFoundError,
+    ExecutionError,
+    InvalidRequest,
+    SynapseError,
+    ValidationError,
+)
 from synapse_core.executors import LocalExecutor
 from synapse_core.executors.ray import RayActorExecutor
 from synapse_mcp.settings import example_plugins
@@ -114,3 +122,45 @@ def test_the_current_directory_stays_where_it_was(executor):
     executor.execute(ProbeAction, {})
 
     assert Path.cwd() == before
+
+
+@pytest.mark.ray
+def test_an_actor_that_no_node_could_hold_is_refused_and_not_waited_for(cluster):
+    with pytest.raises(InvalidRequest, match="asks for 64 GPUs"):
+        RayActorExecutor(cluster=cluster, num_gpus=64).execute(ProbeAction, {})
+
+
+@pytest.mark.ray
+def test_a_class_of_the_plugin_in_working_dir_is_found_by_the_worker(cluster, tmp_path):
+    (tmp_path / "probe_of_a_plugin.py").write_text(
+        "from synapse_core import BaseAction\n\n\n"
+        "class Look(BaseAction):\n    def execute(self):\n        return self.action_name\n"
+    )
+    (tmp_path / "config.yaml").write_text(
+        "name: P\ncode: p\nactions: {look: {entrypoint: 'probe_of_a_plugin:Look'}}\n"
+    )
+    look = PluginDiscovery.from_path(tmp_path).get_action_class("look")
+    executor = RayActorExecutor(cluster=cluster, num_cpus=0.5, working_dir=tmp_path)
+
+    assert executor.execute(look) == executor.execute("look")
+    executor.shutdown()
+
+
+class CountAction(BaseAction[ProbeParams]):
+    """Asks the backend."""
+
+    def execute(self):
+        return self.ctx.client.list_models()
+
+
+def test_the_backend_of_a_call_is_closed_after_it(home):
+    gc.disable()
+    try:
+        models = LocalExecutor().execute(CountAction, {})
+        opened = [Path(entry).resolve() for entry in Path("/proc/self/fd").iterdir()]
+    finally:
+        gc.enable()
+
+    assert not [path for path in opened if path.is_relative_to(home)]
+    # What was returned can still be read.
+    assert list(models) == []

@@ -377,6 +377,19 @@ def test_the_console_writes_to_stderr_and_leaves_stdout_alone(capsys: pytest.Cap
             "INFO     artifact a.png (12,345 bytes)",
         ),
         (Failed(code="step_failed", message="No."), "ERROR    failed (step_failed): No."),
+        # Nobody forges a line, and nothing of it is a command of a terminal.
+        (
+            Message(text="lost a\n12:00:02 ERROR    b.png", level="info"),
+            "INFO     lost a\n                  12:00:02 ERROR    b.png",
+        ),
+        (
+            Log(
+                event="seen",
+                data={"name": "\x1b]0;title\x07\x1b[31ma\x1b[0m\x08\u202e\x9b2J.png"},
+                level="info",
+            ),
+            "INFO     seen name=a\\x08\\u202e.png",
+        ),
     ],
 )
 def test_a_reader_of_the_log_is_told(clock: Clock, event: AnyEvent, line: str):

@@ -120,10 +120,12 @@ def test_a_python_of_its_own_replaces_the_plugins_requirements(tmp_path):
     of_list = runtime_env(request_with(tmp_path, {"pip": ["numpy"]}), None, skip_satisfied=True)
     of_file = runtime_env(request_with(tmp_path, {"pip": "other.txt"}), None, skip_satisfied=True)
     plain = runtime_env(request_with(tmp_path, {}), None, skip_satisfied=True)
+    of_nothing = runtime_env(request_with(tmp_path, {"pip": []}), None, skip_satisfied=True)
 
     assert of_list["pip"] == {"packages": ["numpy"]}
     assert of_file["pip"]["packages"] == ["numpy==1"]
     assert plain["pip"]["packages"] == [ABSENT]
+    assert of_nothing == plain, "Ray makes no Python for an empty list"
     assert plain["env_vars"] == {"RAY_JOB_STOP_WAIT_TIME_S": "12"}, "rollbacks have 8 s"
 
 

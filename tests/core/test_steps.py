@@ -786,6 +786,29 @@ def test_a_validator_sees_the_context(diary: Diary):
     assert Orchestrator(registry_of(Step("a"), step), diary).execute()["success"]
 
 
+# Contexts
+
+
+@dataclass
+class Required(BaseStepContext):
+    """A context with a field that has no default."""
+
+    config_path: str
+    done: list[str] = field(default_factory=list)
+
+
+def test_a_context_can_have_fields_that_must_be_given(logger: ListLogger):
+    runtime = RuntimeContext(logger)
+    context = Required(runtime, "config.yaml", ["before"], errors=["an error"])
+
+    assert (context.config_path, context.done, context.errors) == ("config.yaml", ["before"], ["an error"])
+    assert (context.step_results, context.current_step) == ([], None)
+    with pytest.raises(TypeError, match="config_path"):
+        Required(runtime)  # type: ignore[call-arg]
+    # The context itself can be made by position, as ever.
+    assert BaseStepContext(runtime, [], ["an error"], "a").current_step == "a"
+
+
 # In an action
 
 

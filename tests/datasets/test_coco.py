@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from dataset_worlds import png, read_all, write_files
 from trainer_rules import refused_by_the_trainer
 
 from synapse_core.datasets.conversion import convert
+from synapse_core.datasets.format import Format, always
+from synapse_core.datasets.formats import find_format
 from synapse_core.datasets.formats.coco_files import CocoFile
 from synapse_core.datasets.formats.coco_index import FileIndex
-from synapse_core.datasets.formats.coco_rows import Row
+from synapse_core.datasets.formats.coco_rows import BoxRow, Row
 from synapse_core.datasets.formats.json_stream import JsonFile, elements, loose
 from synapse_core.datasets.mask_shapes import polygon_counts
 from synapse_core.datasets.masks import mask_iou, rings_to_mask
@@ -360,7 +363,8 @@ def test_blocks_may_end_anywhere(tmp_path: Path, block_bytes: int, layout: str, 
         [number for number, owner in enumerate(owners) if owner == image_id] for image_id in range(4)
     ]
     for ones in found:
-        for one in ones:
+        for found_one in ones:
+            one = found_one.row() if isinstance(found_one, BoxRow) else found_one
             assert isinstance(one, Row)
             assert (one.extra or {}).get("note") == rows[one.id].get("note")
             assert one.attributes == rows[one.id].get("attributes")
@@ -569,3 +573,120 @@ def test_the_split_is_in_the_name_of_the_file_or_its_folder(tmp_path: Path):
     assert not losses.codes
     assert result.renamed == 0
     assert (tmp_path.parent / "out/labels/val/a.txt").is_file()
+
+
+def test_what_is_said_of_images_alone_is_told_where_the_target_has_no_place_for_it(tmp_path: Path):
+    images = [image(0, license=1, date_captured="2020"), image(1, license=2), image(2)]
+    path = tmp_path / "in.json"
+    path.write_text(json.dumps(document(images, [row(0, 0)])))
+
+    other = convert(path, "yolo", tmp_path / "yolo", images="none")
+    same = convert(path, "coco", tmp_path / "coco", images="none")
+
+    told = [(entry.field, entry.message) for entry in other.losses.examples["FIELDS_DROPPED"]]
+    assert told == [("license", "of 2 images"), ("date_captured", "of 1 images")]
+    # Annotations lose nothing by it, so a strict conversion may do it.
+    assert other.losses.is_lossless
+    assert "FIELDS_DROPPED" not in same.losses.reasons
+    assert convert(path, "voc", tmp_path / "voc", images="none", strict=True).losses.written == 1
+
+
+@pytest.mark.parametrize("stated", [{}, {"width": 6}, {"width": 7}])
+def test_a_size_of_which_a_half_is_stated_is_the_file_s(tmp_path: Path, stated: dict[str, int]):
+    content = document([{"id": 1, "file_name": "a.png", **stated}], [row(1, 1, bbox=[1, 1, 2, 2])])
+    write_files(tmp_path, {"a.json": json.dumps(content), "a.png": png(6, 5)})
+
+    _, items, losses = read_all(tmp_path / "a.json", "coco")
+
+    assert (items["a.png"].width, items["a.png"].height) == (6, 5)
+    assert losses.codes == ({"SIZE_MISMATCH": 1} if stated == {"width": 7} else {})
+
+
+CORNERS = [10.0, 10, 30, 10, 30, 30, 10, 30]
+
+
+RUNS = {"counts": [100, 5, 4895], "size": [50, 100]}
+OUTLINED = [
+    row(0, 0, segmentation=[CORNERS]),
+    row(1, 0, segmentation=[CORNERS, CORNERS]),
+    row(2, 0, segmentation=[CORNERS[:7]]),  # a broken one
+    row(3, 0, segmentation=[["a", 1, 2, 3, 4, 5]]),  # another
+    row(4, 0, segmentation=RUNS),
+    row(5, 0, segmentation=RUNS, iscrowd=1),
+    row(6, 0, segmentation=[]),
+    row(7, 0, segmentation=[CORNERS[:4]]),
+    row(8, 0, segmentation=[CORNERS], bbox=[1, 1, 0, 4]),
+    row(9, 1, segmentation=[CORNERS]),
+    row(10, 1, segmentation=[CORNERS], category_id=77),
+]
+# Its box, and its ring below, leave the image.
+LEAVING = [
+    row(11, 0, segmentation=[CORNERS], bbox=[-5, 2, 30, 4]),
+    row(12, 0, segmentation=[CORNERS], bbox=[500, 500, 3, 4]),
+    row(13, 0, segmentation=[[-10.0, 10, 30, 10, 30, 30]]),
+]
+
+
+def to_boxes(path: Path, output: Path, **options: Any) -> tuple[dict[str, str], list[str], Any]:
+    """Return the label files, the loss report's lines and its numbers of a conversion to YOLO's boxes."""
+    result = convert(path, "yolo", output, task="detect", images="none", **options)
+    labels = sorted((output / "labels").rglob("*.txt"))
+    lines = Path(result.losses_path or "").read_text().splitlines()
+    return {one.name: one.read_text() for one in labels}, lines, result.losses
+
+
+def read_all_outlines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on every conversion reads the outlines that its target does not take."""
+
+    def takes_all(name: str, verb: Literal["read", "write"] = "read") -> Format:
+        return dataclasses.replace(find_format(name, verb), takes_shapes=always)
+
+    monkeypatch.setattr("synapse_core.datasets.conversion.find_format", takes_all)
+
+
+def test_outlines_that_nobody_wants_are_told_as_those_that_were_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Equal to the last byte where boxes and rings lie in the image.
+
+    A ring that leaves it is not looked at: only the stated box is written, and only what that one leaves the
+    image by is told.
+    """
+    path = tmp_path / "in.json"
+    path.write_text(json.dumps(document([image(0), image(1)], OUTLINED)))
+
+    lean = to_boxes(path, tmp_path / "lean")
+    path.write_text(json.dumps(document([image(0), image(1)], [*OUTLINED, *LEAVING[2:]])))
+    leaving = to_boxes(path, tmp_path / "leaving")
+    read_all_outlines(monkeypatch)
+    path.write_text(json.dumps(document([image(0), image(1)], OUTLINED)))
+    full = to_boxes(path, tmp_path / "full")
+
+    assert lean == full
+    assert sum(text.count("\n") for text in lean[0].values()) == 5
+    assert set(lean[2].reasons) == {
+        "BAD_ROW",
+        "CROWD_DROPPED",
+        "MASK_TO_BOX",
+        "POLYGON_TO_BOX",
+        "UNKNOWN_CLASS",
+        "ZERO_AREA",
+    }
+    assert leaving[2].reasons == {**lean[2].reasons, "POLYGON_TO_BOX": lean[2].reasons["POLYGON_TO_BOX"] + 1}
+
+
+@pytest.mark.parametrize("bounds", ["clip", "keep", "drop"])
+def test_what_stands_beside_an_outline_does_not_change_what_is_told_of_it(tmp_path: Path, bounds: str):
+    """A score somewhere in the block makes the whole block be read in full."""
+    files = [[*OUTLINED, *LEAVING], [*OUTLINED, *LEAVING, row(14, 1, category_id=77, score=0.5)]]
+    found = []
+    for number, rows in enumerate(files):
+        path = tmp_path / f"{number}/in.json"
+        path.parent.mkdir()
+        path.write_text(json.dumps(document([image(0), image(1)], rows)))
+        found.append(to_boxes(path, tmp_path / f"out{number}", bounds=bounds))
+
+    (labels, lines, _), (same_labels, more_lines, _) = found
+    assert labels == same_labels
+    assert [line for line in more_lines if '"annotation":14' not in line] == lines
+    assert len(more_lines) == len(lines) + 1

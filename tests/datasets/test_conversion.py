@@ -25,6 +25,7 @@ from trainer_rules import refused_by_the_trainer
 
 from synapse_core.datasets.classes import ClassChoice
 from synapse_core.datasets.conversion import check_conversion, convert
+from synapse_core.datasets.dividing import PART_ITEMS, in_parts
 from synapse_core.datasets.format import WriterSetup
 from synapse_core.datasets.formats import find_format, formats
 from synapse_core.datasets.formats.yolo import YoloReader
@@ -43,7 +44,7 @@ from synapse_core.datasets.model import (
 )
 from synapse_core.datasets.naming import Names
 from synapse_core.datasets.options import make_options
-from synapse_core.datasets.parts import PART_ITEMS, Part, in_parts
+from synapse_core.datasets.parts import Part
 from synapse_core.datasets.report import Losses, LossSummary, summarise
 from synapse_core.datasets.source import LocalSource
 from synapse_core.datasets.splits import split_of

@@ -10,7 +10,8 @@ from dataset_worlds import png, write_files
 
 from synapse_core.datasets.conversion import convert
 from synapse_core.datasets.detection import detect
-from synapse_core.datasets.formats import formats
+from synapse_core.datasets.formats import formats, possible_formats
+from synapse_core.datasets.glance import glance
 from synapse_core.datasets.source import open_source
 from synapse_core.errors import AmbiguousDataset, NotFound, SynapseError, UnknownFormat, UnrecognisedDataset
 
@@ -169,3 +170,18 @@ def test_files_with_nothing_in_them_upset_nobody(tmp_path: Path, name: str, data
     for where in (tmp_path, tmp_path / name):
         with pytest.raises(SynapseError):
             convert(where, "coco", dry_run=True)
+
+
+def test_no_format_is_passed_over_that_would_recognise_a_folder(tmp_path: Path):
+    """Most formats are not even imported where nothing in the first files points to them."""
+    write_files(tmp_path, {"in/annotations.json": COCO, "in/a.png": png()})
+    for known in formats():
+        if known.write is not None:
+            convert(tmp_path / "in", known.name, tmp_path / known.name)
+
+    for root in tmp_path.iterdir():
+        seen = glance(open_source(root))
+        wanted = {known.name for known in formats() if known.detect(seen) is not None}
+        assert wanted <= {known.name for known in possible_formats(seen)}, root.name
+    coco = possible_formats(glance(open_source(tmp_path / "in/annotations.json")))
+    assert {known.name for known in coco} == {"coco", "coco_results"}

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
+
+from synapse_mcp.cli import app
 
 COMMAND = [sys.executable, "-m", "synapse_mcp"]
 
@@ -46,6 +49,31 @@ def test_a_failed_run_is_told_and_gives_exit_code_1():
 
     assert ran.returncode == 1
     assert "asked to fail" in ran.stdout
+
+
+def test_what_a_plugin_says_is_neither_a_style_nor_a_command_of_the_terminal(tmp_path: Path):
+    root = tmp_path / "rude"
+    root.mkdir()
+    (root / "config.yaml").write_text(
+        "name: Rude\ncode: rude\nversion: 1.0.0\nactions:\n  speak: {entrypoint: 'rude:Speak'}\n"
+    )
+    (root / "rude.py").write_text(
+        "from synapse_core import BaseAction\n\n\n"
+        "class Speak(BaseAction):\n    def execute(self):\n"
+        "        print('\\x1b]0;mine\\x07\\x1b[31mprinted\\x1b[0m')\n"
+        "        self.set_progress(1, 2, '[/bold]')\n"
+        "        raise ValueError('no file [/etc] \\x1b[2Jhere')\n"
+    )
+    environment = {"COLUMNS": "200", "NO_COLOR": "1"}
+
+    ran = CliRunner().invoke(app, ["run", "rude", "speak", "--plugins", str(root)], env=environment)
+    run_id = next(word for word in ran.stdout.split() if word.startswith("run-"))
+    logged = CliRunner().invoke(app, ["runs", "logs", run_id], env=environment)
+
+    assert ran.exit_code == 1, ran.exception
+    assert "no file [/etc] here" in ran.stdout
+    assert "printed\n" in logged.stdout
+    assert "\x1b" not in ran.stdout + logged.stdout
 
 
 @pytest.mark.parametrize(

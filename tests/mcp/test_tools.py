@@ -6,9 +6,18 @@ import json
 
 import anyio
 import pytest
+from mcp import Client
 from tool_calls import call, refused, text_of
 
+from synapse_core.actions import AddTaskDataParams, DatasetParams
+from synapse_core.actions.export import ExportParams
+from synapse_core.actions.upload import UploadParams
+from synapse_mcp.server import build_server
+from synapse_mcp.settings import Settings
+
 pytestmark = pytest.mark.anyio
+
+EXAMPLES = ["coco_export", "digits_classifier", "folder_upload", "hello", "pre_annotate"]
 
 
 async def until(client, run_id, wanted):
@@ -26,7 +35,7 @@ async def test_from_nothing_to_a_result_each_answer_names_the_next_call(client):
     assert status["ok"], status
     assert status["ray"]["state"] == "not_started"
     plugins = await call(client, "list_plugins")
-    assert [plugin["code"] for plugin in plugins["plugins"]] == ["digits_classifier", "hello"]
+    assert [plugin["code"] for plugin in plugins["plugins"]] == EXAMPLES
     plugin = await call(client, "describe_plugin", plugin="hello")
     assert 'describe_plugin(plugin="hello", action="greet")' in plugin["next"]
     action = await call(client, "describe_plugin", plugin="hello", action="greet")
@@ -264,8 +273,7 @@ async def test_a_broken_plugin_is_told_and_hides_no_other(client, home):
     listed = await call(client, "list_plugins")
     assert {plugin["code"]: plugin["ok"] for plugin in listed["plugins"]} == {
         "broken": False,
-        "digits_classifier": True,
-        "hello": True,
+        **dict.fromkeys(EXAMPLES, True),
     }
     described = await call(client, "describe_plugin", plugin="broken")
     assert described["ok"] is False
@@ -302,3 +310,50 @@ async def test_a_ray_that_is_down_is_told_fast_and_leaves_local_runs_alone(home,
         assert error["retryable"] is True
         assert (await call(client, "list_runs"))["runs"] == []
         assert (await call(client, "run_action", plugin="hello", action="greet"))["state"] == "succeeded"
+
+
+async def test_every_parameter_of_a_ready_made_action_is_shown(tmp_path):
+    root = tmp_path / "ready"
+    root.mkdir()
+    config = "name: Ready\ncode: ready\nversion: 1.0.0\nactions:\n"
+    code = "from pydantic import Field, create_model\nfrom synapse_core import BaseAction, actions\n"
+    for name in ("DefaultUploadAction", "DefaultExportAction", "AddTaskDataAction", "DatasetAction"):
+        config += f"  {name.lower()}: {{entrypoint: 'ready:{name}'}}\n"
+        code += f"{name} = type({name!r}, (actions.{name},), {{'__module__': __name__}})\n"
+    # More than can be described, and one whose name is a word of JSON schemas.
+    config += "  large: {entrypoint: 'ready:Large'}\n"
+    code += """
+fields = {f"parameter_number_{n}": (int, Field(n, ge=0, description="word " * 40)) for n in range(60)}
+Params = create_model("Params", title=(str, Field("", description="a title")), **fields)
+
+
+class Large(BaseAction[Params]):
+    def execute(self):
+        return None
+"""
+    (root / "config.yaml").write_text(config)
+    (root / "ready.py").write_text(code)
+
+    async with Client(build_server(Settings.make([str(root)]))) as client:
+        shown = {}
+        for name in config.splitlines()[4:]:
+            action = name.strip().partition(":")[0]
+            shown[action] = await call(client, "describe_plugin", plugin="ready", action=action)
+
+    for name, model in (
+        ("defaultuploadaction", UploadParams),
+        ("defaultexportaction", ExportParams),
+        ("addtaskdataaction", AddTaskDataParams),
+        ("datasetaction", DatasetParams),
+    ):
+        schema = shown[name]["params_schema"]
+        assert schema["properties"].keys() == model.model_fields.keys(), name
+        assert all(one.get("description") for one in schema["properties"].values()), name
+    assert shown["defaultuploadaction"]["params_schema"]["properties"]["storage"]["type"] == "integer"
+    assert "data_units" in shown["defaultuploadaction"]["result_schema"]["properties"]
+    large = shown["large"]["params_schema"]
+    assert large["$comment"] == "Only names and types are shown."
+    assert large["properties"] == {
+        "title": {"type": "string"},
+        **{f"parameter_number_{number}": {"type": "integer"} for number in range(60)},
+    }

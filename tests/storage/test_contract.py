@@ -335,6 +335,19 @@ def test_a_folder_is_there_with_its_files(listing: Storage):
     assert listing.exists("one/two/x")
 
 
+def test_folders_that_hold_nothing_are_deleted_up_to_the_first_that_does(listing: Storage):
+    listing.write_bytes("a/kept.txt", b"1")
+    for name in ("a/b/c/gone.txt", "d/gone.txt"):
+        listing.write_bytes(name, b"1")
+        listing.delete(name)
+        listing.delete_empty_folders(name.rpartition("/")[0])
+    listing.delete_empty_folders("never/was")
+    listing.delete_empty_folders("a")
+
+    assert [entry.name for entry in listing.entries()] == ["a"]
+    assert [entry.name for entry in listing.entries("a")] == ["a/kept.txt"]
+
+
 def test_a_path_works_as_paths_do(listing: Storage):
     root = listing.get_pathlib("exports")
     folder = root / "name" / "labels"

@@ -24,7 +24,7 @@ Item = dict[str, Any]
 
 
 class ExportStatus(StrEnum):
-    """What became of one file of an item."""
+    """What became of one file of an item. STAND_BY: it was taken, and is written in the end."""
 
     SUCCESS = "success"
     FAILED = "failed"
@@ -39,9 +39,11 @@ class ExportHooks:
     the fields of FileReference.
 
     label_output_dirname: the folder of the data files; None puts them into the export's own folder.
+    original_output_dirname: the folder of the original files.
     """
 
     label_output_dirname: ClassVar[str | None] = "labels"
+    original_output_dirname: ClassVar[str] = "origin_files"
 
     def before_convert(self, data: Any) -> Any:
         """Take an item and return it, prepared for the conversion."""
@@ -78,7 +80,10 @@ class ExportHooks:
         return ExportStatus.SUCCESS
 
     def save_as_json(self, result: Item, base_path: Any, error_file_list: list[list[str]]) -> Any:
-        """Write the data of an item, as `save_original_file` writes its file."""
+        """Write the data of an item, as `save_original_file` writes its file.
+
+        ExportStatus.STAND_BY says that `additional_file_saving` writes them, into one file for all items.
+        """
         stem = posixpath.splitext(self.get_original_file_name(result["files"]))[0]
         text = json.dumps(result["data"], ensure_ascii=False, allow_nan=False)
         with (base_path / f"{stem}.json").open("wb") as target:

@@ -122,6 +122,8 @@ class Saving:
         is_well: bool = status != ExportStatus.FAILED
         if is_well:
             count.success += 1
+            if place == "json" and status == ExportStatus.STAND_BY:
+                self._context.tally.written_later += 1
         else:
             count.failed += 1
             if len(errors) == before:

@@ -26,7 +26,6 @@ from synapse_core.storage.names import check_folder
 if TYPE_CHECKING:
     from synapse_core.backend import Backend
 
-ORIGINALS = "origin_files"
 ERRORS, COLLISIONS = "error_file_list.json", "filename_collisions.json"
 
 
@@ -55,7 +54,7 @@ class InitializeStep(BuiltInStep[ExportContext]):
         data_folder = folder / hooks.label_output_dirname if hooks.label_output_dirname else folder.name
         context.output_paths = {"json": _made(storage, data_folder)}
         if _asked(context, "save_original_file"):
-            context.output_paths["origin_files"] = _made(storage, folder / ORIGINALS)
+            context.output_paths["origin_files"] = _made(storage, folder / hooks.original_output_dirname)
         context.output_path = storage.get_url(folder.name)
         context.log_message(f"Exporting to {context.output_path}.")
         return StepResult(data={"output_path": context.output_path})
@@ -253,7 +252,7 @@ def _count(context: ExportContext, storage: Storage, folder: Folder) -> None:
         context.written_bytes += size_bytes
         files += name.startswith(data_folder) and name.endswith(".json")
     context.written_file_count = files
-    if files < context.exported_count:
+    if files < context.exported_count - context.tally.written_later:
         context.log_message(
             f"{context.exported_count:,} items were exported, and {files:,} data files are there.", "warning"
         )

@@ -20,8 +20,13 @@ class FileCount:
 
 @dataclass
 class Tally:
-    """The counts of an export. without_original: items that have no original file."""
+    """The counts of an export.
+
+    without_original: items that have no original file. written_later: items whose data go into a file that
+    is written when all items are there.
+    """
 
     original_file: FileCount = field(default_factory=FileCount)
     data_file: FileCount = field(default_factory=FileCount)
     without_original: int = 0
+    written_later: int = 0

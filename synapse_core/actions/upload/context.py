@@ -47,8 +47,10 @@ class UploadContext(BaseStepContext):
     """The state of one upload.
 
     params: the action's; what it has no field for is read as UploadParams has it by default. found_files:
-    specification -> files, '' for those whose specification is not told by their place. data_units: drafts
-    until upload_files has made them. data_collection: None until then where it is to be made.
+    specification -> files, '' for those whose specification is not told by their place. duplicates:
+    groups that were left out because their content is there. data_units: drafts until upload_files has made
+    them. is_drafted: they were drafted, be it none. data_collection: None until
+    upload_files where it is to be made.
     """
 
     params: Any = None
@@ -62,12 +64,14 @@ class UploadContext(BaseStepContext):
     found_files: dict[str, list[SourceFile]] = field(default_factory=dict)
     total_files: int = 0
     organized_files: dict[str, FileGroup] = field(default_factory=dict)
+    duplicates: list[FileGroup] = field(default_factory=list)
     data_units: list[UnitDraft] = field(default_factory=list)
     uploaded_files: list[FileReference] = field(default_factory=list)
     excel_metadata: Metadata | None = None
     unmatched_metadata: list[str] = field(default_factory=list)
     import_log_id: str = ""
     upload_id: str = ""
+    is_drafted: bool = False
     has_made_collection: bool = False
     outcome: Outcome = field(default_factory=Outcome)
     ledger: Ledger = field(default_factory=Ledger)
@@ -101,6 +105,8 @@ class UploadContext(BaseStepContext):
 
     def primary_of(self, group: FileGroup) -> SourceFile:
         """Return the file that a group is named after."""
+        if len(group.files) == 1:
+            return next(iter(group.files.values()))
         for specification in self.specifications:
             if specification.is_primary and specification.name in group.files:
                 return group.files[specification.name]

@@ -50,6 +50,7 @@ def screen_all(context: UploadContext, tell: Tell) -> None:
 
     everything = [(name, file) for name, files in context.found_files.items() for file in files]
     fit = context.crew.work_off([file for _, file in everything], is_fit, settings.upload_max_workers, tell)
+    context.crew.settle()
     kept: dict[str, list[SourceFile]] = {name: [] for name in context.found_files}
     for (name, file), is_kept in zip(everything, fit, strict=True):
         if is_kept:

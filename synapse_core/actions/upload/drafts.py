@@ -32,6 +32,7 @@ def take_checksums(context: UploadContext, tell: Tell) -> None:
             context.outcome.fail(file.relative, refused.code, refused.message)
 
     crew.work_off(missing, work, context.settings.upload_max_workers, tell)
+    crew.settle()
     if any(not file.checksum for file in missing):
         _leave_out_unread(context)
 
@@ -45,7 +46,7 @@ def leave_out_duplicates(context: UploadContext) -> None:
             content = tuple(sorted((name, file.checksum) for name, file in group.files.items()))
             if content in first:
                 outcome.skip(label, f"it has the same content as {first[content]}")
-                del context.organized_files[label]
+                context.duplicates.append(context.organized_files.pop(label))
             else:
                 first[content] = label
     if settings.skip_existing_checksums and context.data_collection is not None:
@@ -53,7 +54,7 @@ def leave_out_duplicates(context: UploadContext) -> None:
         for label, group in list(context.organized_files.items()):
             if all(file.checksum in known for file in group.files.values()):
                 outcome.skip(label, "the data collection has its content already")
-                del context.organized_files[label]
+                context.duplicates.append(context.organized_files.pop(label))
 
 
 def draft_units(context: UploadContext) -> list[UnitDraft]:
@@ -82,6 +83,8 @@ def draft_units(context: UploadContext) -> list[UnitDraft]:
         said = match.find(primary.relative) if match is not None else {}
         drafts.append(UnitDraft(key, group, {**said, **group.meta, **own}))
     if match is not None:
+        for group in context.duplicates:
+            match.find(context.primary_of(group).relative)  # its row has a file, although none is made of it
         context.unmatched_metadata = [name for name in rows if name not in match.used]
     return drafts
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path, PurePosixPath
 
 from synapse_core.actions.upload.retries import persistently
 from synapse_core.backend import Backend
@@ -83,6 +81,7 @@ class Undoing:
             ]
             return
         refusals = 0
+        emptied: dict[str, None] = {}
         for name in names:
             if ledger.files[name] in used:
                 continue
@@ -92,20 +91,13 @@ class Undoing:
             try:
                 persistently(partial(self.storage.delete, name, missing_ok=True), _RETRIES, self._pause)
                 refusals = 0
+                emptied[name.rpartition("/")[0]] = None
             except StorageError as error:
                 refusals += 1
                 self.left.append(f"file {name}: {error.message}")
-        self._delete_folders(names)
+        for folder in emptied:
+            self.storage.delete_empty_folders(folder)
         ledger.forget_files(names)
-
-    def _delete_folders(self, names: Sequence[str]) -> None:
-        """Delete the folders that are empty now, where folders are more than parts of names."""
-        if not self.storage.is_local:
-            return
-        folders = {parent for name in names for parent in PurePosixPath(name).parents if parent.name}
-        for folder in sorted(folders, key=lambda folder: -len(folder.parts)):
-            with suppress(OSError, StorageError):  # others have files in it
-                Path(str(self.storage.get_pathlib(str(folder)))).rmdir()
 
     def _delete_units(self, keys: Sequence[str]) -> bool:
         """Return True where no data unit of this upload is left."""

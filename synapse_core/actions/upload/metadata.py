@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from synapse_core.actions.upload.archives import UnsafeArchive, read_members
-from synapse_core.errors import ExecutionError, InvalidRequest
+from synapse_core.errors import ExecutionError, InvalidMetadata, InvalidRequest, UnsafeMetadata
 
 NAMES = ("meta.xlsx", "meta.xls", "meta.csv")
 
@@ -38,18 +38,6 @@ _FIRST_HEADERS = ("filename", "file_name")
 _HINT = "Split the table, or leave out what the data units do not need."
 
 Row = tuple[Any, ...]
-
-
-class UnsafeMetadata(ExecutionError):
-    """A table that is larger than any that is meant honestly, or made to do harm."""
-
-    code = "unsafe_metadata"
-
-
-class InvalidMetadata(ExecutionError):
-    """A table that is none: another header, broken, in another encoding."""
-
-    code = "invalid_metadata"
 
 
 @dataclass

@@ -44,10 +44,12 @@ class UploadParams(BaseModel):
         default=None, description="XLSX or CSV file with metadata; meta.xlsx or meta.csv of path if left out"
     )
     max_file_size_mb: float = Field(default=50, gt=0, description="Larger files are refused, in MiB")
-    creating_data_unit_batch_size: int = Field(default=200, ge=1, le=1000)
-    creating_data_unit_max_workers: int = Field(default=1, ge=1, le=16)
-    upload_max_workers: int = Field(default=10, ge=1, le=64)
-    upload_max_retries: int = Field(default=2, ge=0, le=10)
+    creating_data_unit_batch_size: int = Field(
+        default=200, ge=1, le=1000, description="Data units made in one call"
+    )
+    creating_data_unit_max_workers: int = Field(default=1, ge=1, le=16, description="Such calls at once")
+    upload_max_workers: int = Field(default=10, ge=1, le=64, description="Files sent at once")
+    upload_max_retries: int = Field(default=2, ge=0, le=10, description="For each file")
     upload_batch_size: int = Field(default=200, ge=1, description="Has no effect: files are sent one by one")
     upload_ray_workers: int = Field(default=1, ge=1, description="Has no effect: threads of one process")
     use_async_upload: bool = Field(default=True, description="Has no effect: uploads are always parallel")

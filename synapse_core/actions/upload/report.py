@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
+from synapse_core.plain_text import spelt_out
 from synapse_core.schemas import UploadResult
 
 MOST_LISTED = 100
@@ -70,21 +71,21 @@ class Outcome:
         with self._lock:
             self.counts[code] += 1
             if self.counts[code] <= MOST_LISTED:
-                self.failures.append(Failure(shown(path), code, message))
+                self.failures.append(Failure(spelt_out(path), code, message))
 
     def lose(self, path: str) -> None:
         """Write down that a file that was fit for it did not reach the storage."""
         with self._lock:
             self.lost_count += 1
             if len(self.lost) < MOST_LISTED:
-                self.lost.append(shown(path))
+                self.lost.append(spelt_out(path))
 
     def skip(self, path: str, message: str) -> None:
         """Write down a duplicate: it is no failure, and can be looked up."""
         with self._lock:
             self.skipped += 1
             if self.skipped <= MOST_LISTED:
-                self.failures.append(Failure(shown(path), FailureCode.DUPLICATE_FILE, message))
+                self.failures.append(Failure(spelt_out(path), FailureCode.DUPLICATE_FILE, message))
 
     @property
     def total(self) -> int:
@@ -121,10 +122,3 @@ class UploadSummary(UploadResult):
     failures: dict[str, int] = Field(default_factory=dict)
     failed_files: list[dict[str, Any]] = Field(default_factory=list)
     import_log_id: str = ""
-
-
-def shown(path: str) -> str:
-    """Return a path that may stand in a record: control characters and broken text are spelt out."""
-    if path.isprintable():
-        return path
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in path)

@@ -110,7 +110,7 @@ def take_checksum(file: SourceFile, check_stop: Callable[[], None]) -> None:
             _check_secrets(rest + block, is_text)
             rest = block[-_OVERLAP:]
             block = os.read(descriptor, _BLOCK_BYTES)
-        if identity_of(descriptor) != file.identity:
+        if identity_of(os.fstat(descriptor)) != file.identity:
             raise changed()
     except OSError as error:
         raise unreadable(error) from error
@@ -127,7 +127,7 @@ def _opened(file: SourceFile) -> int:
     except OSError as error:
         raise unreadable(error) from error
     found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode) or identity_of(descriptor) != file.identity:
+    if not stat.S_ISREG(found.st_mode) or identity_of(found) != file.identity:
         os.close(descriptor)
         raise changed()
     return descriptor

@@ -101,13 +101,13 @@ def check_unchanged(file: SourceFile) -> None:
         raise removed() from None
     except OSError as error:
         raise unreadable(error) from error
-    if _identity(found) != file.identity:
+    if identity_of(found) != file.identity:
         raise changed()
 
 
-def identity_of(descriptor: int) -> tuple[int, int, int, int]:
-    """Return the identity of an open file."""
-    return _identity(os.fstat(descriptor))
+def identity_of(found: os.stat_result) -> tuple[int, int, int, int]:
+    """Return what is another one once a file was changed or replaced."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _entries(path: str, shown: str, outcome: Outcome) -> list[tuple[str, bool]]:
@@ -141,8 +141,4 @@ def _taken(path: str, relative: str, root: str, outcome: Outcome) -> SourceFile 
     except OSError as error:
         outcome.fail(relative, FailureCode.FILE_LOCKED, f"it cannot be read: {error.strerror}")
         return None
-    return SourceFile(path, relative, found.st_size, found.st_mtime_ns, _identity(found))
-
-
-def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return SourceFile(path, relative, found.st_size, found.st_mtime_ns, identity_of(found))

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from synapse_core.actions.upload.context import UploadContext
-from synapse_core.actions.upload.creating import create_units
+from synapse_core.actions.upload.creating import UnitMaker
 from synapse_core.actions.upload.discovery import find_all, folder_of, screen_all
 from synapse_core.actions.upload.drafts import draft_units, leave_out_duplicates, take_checksums
 from synapse_core.actions.upload.grouping import group_files
 from synapse_core.actions.upload.ledger import Undoing
-from synapse_core.actions.upload.metadata import InvalidMetadata, find_metadata, read_metadata
+from synapse_core.actions.upload.metadata import find_metadata, read_metadata
 from synapse_core.actions.upload.report import MOST_LISTED, FailureCode
 from synapse_core.actions.upload.sending import Sender
 from synapse_core.actions.upload.target import (
@@ -25,28 +24,18 @@ from synapse_core.actions.upload.target import (
     make_collection,
     propose_specifications,
 )
+from synapse_core.actions.workflow import BuiltInStep
+from synapse_core.backend import FileReference
 from synapse_core.enums import LogLevel
-from synapse_core.errors import ExecutionError
+from synapse_core.errors import ExecutionError, InvalidMetadata, SynapseError
 from synapse_core.steps import BaseStep, StepResult
 
+# Data units: while the files of so many are sent, those before are made.
+_SENT_AT_ONCE = 1000
 
-class _UploadStep(BaseStep[UploadContext]):
-    """A step with a fixed name and weight. Whatever ends it early, no thread of it goes on."""
 
-    step_name = ""
-    weight = 0.0
-
-    @property
-    def name(self) -> str:
-        return self.step_name
-
-    @property
-    def progress_weight(self) -> float:
-        return self.weight
-
-    @abstractmethod
-    def execute(self, context: UploadContext) -> StepResult:
-        """Do the work."""
+class _UploadStep(BuiltInStep[UploadContext]):
+    """A step of an upload. Whatever ends it early, no thread of it goes on."""
 
     def rollback(self, context: UploadContext, result: StepResult) -> None:
         context.crew.settle()
@@ -155,6 +144,7 @@ class GenerateDataUnitsStep(_UploadStep):
         if not context.organized_files and not context.outcome.skipped:
             return _nothing_left(context, "No data unit can be made")
         context.data_units = draft_units(context)
+        context.is_drafted = True
         context.set_progress(4, 4)
         return StepResult(data={"drafts": len(context.data_units)})
 
@@ -177,28 +167,36 @@ class UploadFilesStep(_UploadStep):
     weight = 0.50
 
     def execute(self, context: UploadContext) -> StepResult:
-        if not context.data_units:
-            _need(context, GenerateDataUnitsStep)
+        _need(context, GenerateDataUnitsStep)
         if not context.data_units:
             context.set_progress(1, 1)
             return StepResult(data={"uploaded_files": 0, "data_units": 0})
         collection = make_collection(context)
         context.storage = context.client.open_storage(collection.storage)
         files = [file for draft in context.data_units for file in draft.group.files.values()]
-        drafted = len(context.data_units)
-        everything = len(files) + drafted
+        drafts = context.data_units
+        everything = len(files) + len(drafts)
         sender = Sender(context, context.storage, collection)
-        sent = sender.send_all(files, lambda begun, _: context.set_progress(begun, everything))
-        needed = create_units(
-            context,
-            collection,
-            sent,
-            lambda begun, total: context.set_progress(len(files) + min(begun, total), everything),
-        )
+        maker = UnitMaker(context, collection)
+        sent: dict[str, FileReference] = {}
+        done = 0
+        for start in range(0, len(drafts), _SENT_AT_ONCE):
+            some = drafts[start : start + _SENT_AT_ONCE]
+            wanted = [file for draft in some for file in draft.group.files.values()]
+            new = [file for file in wanted if file.checksum not in sent]
+
+            def tell(begun: int, _total: int, before: int = done) -> None:
+                context.set_progress(min(before + begun + maker.made, everything), everything)
+
+            sent |= sender.send_all(new, tell)
+            maker.begin(some, sent)
+            done += len(wanted)
+        needed = maker.finish(lambda made, _: context.set_progress(len(files) + made, everything))
         # What was there before may have been taken away by another upload's rollback in the meantime.
         others = needed - context.ledger.files.keys()
         reused = [file for file in files if sender.path_of(file.checksum) in others]
         sender.send_all(reused, lambda _begun, _total: None)
+        context.crew.settle()
         self._take_back(context, [name for name in list(context.ledger.files) if name not in needed])
         context.uploaded_files = [
             sent[file.checksum] for draft in context.data_units for file in draft.group.files.values()
@@ -226,9 +224,7 @@ class UploadFilesStep(_UploadStep):
         for draft in context.data_units:
             draft.id = None
         if context.has_made_collection:
-            left.append(
-                f"the data collection {context.settings.name!r}, which is empty: the next upload uses it"
-            )
+            left += _delete_collection(context)
         _tell_left(context, left)
 
     def _take_back(self, context: UploadContext, names: list[str]) -> None:
@@ -313,7 +309,8 @@ def _need(context: UploadContext, step: type[_UploadStep]) -> None:
         ValidateFilesStep: bool(context.found_files),
         AnalyzeCollectionStep: bool(context.specifications),
         OrganizeFilesStep: bool(context.organized_files),
-        GenerateDataUnitsStep: bool(context.data_units),
+        # Where everything was there before, there are none, and looking again would count it twice.
+        GenerateDataUnitsStep: context.is_drafted or bool(context.data_units),
     }
     if not done[step]:
         result = step().execute(context)
@@ -324,6 +321,19 @@ def _need(context: UploadContext, step: type[_UploadStep]) -> None:
 def _nothing_left(context: UploadContext, what: str) -> StepResult:
     reason = context.outcome.first_reason()
     return StepResult(success=False, error=f"{what}{f': {reason}' if reason else ''}.")
+
+
+def _delete_collection(context: UploadContext) -> list[str]:
+    """Delete the collection that this upload made. Returns what is left of it, in words."""
+    name = context.settings.name
+    if context.data_collection is None:
+        return [f"the data collection {name!r}, if it came to be before the upload ended"]
+    try:
+        context.client.delete_data_collection(context.data_collection.id)
+    except SynapseError as error:
+        return [f"the data collection {name!r}: {error.message}"]
+    context.data_collection = None
+    return []
 
 
 def _tell_left(context: UploadContext, left: list[str]) -> None:

@@ -88,15 +88,17 @@ def propose_specifications(found: Mapping[str, Sequence[SourceFile]]) -> tuple[F
     types: dict[str, str] = {}
     counts: Counter[str] = Counter()
     for name, files in found.items():
+        by_type: Counter[str] = Counter()
+        for extension, count in Counter(file.extension for file in files).items():
+            by_type[type_of(extension)] += count
         if name:
-            usual = Counter(type_of(file.extension) for file in files).most_common(1)
-            types[name] = usual[0][0] if usual else "data"
+            types[name] = by_type.most_common(1)[0][0] if by_type else "data"
             counts[name] = len(files)
-        for file in () if name else files:
-            file_type = type_of(file.extension)
+            continue
+        for file_type, count in by_type.items():
             types[f"{file_type}_1"] = file_type
             # What describes the others, a JSON file for each image, is not what it is about.
-            counts[f"{file_type}_1"] += 1 if file_type != "data" else 0
+            counts[f"{file_type}_1"] = 0 if file_type == "data" else count
     if not types:
         return ()
     primary = max(types, key=lambda name: counts[name])

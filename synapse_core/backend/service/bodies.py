@@ -88,8 +88,9 @@ async def spooled(request: Request) -> AsyncIterator[Path]:
         path.unlink(missing_ok=True)
 
 
-Body = Annotated[Posted, Depends(posted)]
-Spooled = Annotated[Path, Depends(spooled)]
+# Cleared away before the answer goes out, not some time after it.
+Body = Annotated[Posted, Depends(posted, scope="function")]
+Spooled = Annotated[Path, Depends(spooled, scope="function")]
 
 
 def safe_name(told: object) -> str:

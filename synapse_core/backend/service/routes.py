@@ -45,6 +45,7 @@ ROUTES = (
     Route("POST", "data_files/verify_checksums/", "verify_checksums", answers="existing_checksums"),
     Route("GET", "data_collections/{collection_id:int}/", "get_data_collection"),
     Route("POST", "data_collections/", "create_data_collection"),
+    Route("DELETE", "data_collections/{collection_id:int}/", "delete_data_collection"),
     Route("GET", "data_units/{unit_id:int}/", "get_data_unit"),
     Route("POST", "data_units/delete/", "delete_data_units", renamed={"unit_ids": "ids"}, answers="count"),
     Route("GET", "projects/{project_id:int}/", "get_project"),

@@ -53,6 +53,8 @@ def add_file_routes(app: FastAPI, backend: Backend) -> None:
             storage.delete_tree(name)
         else:
             storage.delete(name)
+        # Over HTTP folders come with their files, and so they go with them.
+        storage.delete_empty_folders(name.rpartition("/")[0])
         return Response(status_code=204)
 
     handlers: tuple[tuple[str, Callable[..., Response]], ...] = (

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
@@ -34,7 +35,7 @@ class Uploads:
         self._folder.mkdir(parents=True, exist_ok=True)
         oldest = time.time() - _MOST_AGE_SECONDS
         for old in self._folder.iterdir():
-            if old.stat().st_mtime < oldest:
+            if _touched(old) < oldest:
                 shutil.rmtree(old, ignore_errors=True)
         upload = secrets.token_hex(16)
         (self._folder / upload).mkdir()
@@ -118,3 +119,12 @@ class Uploads:
         if not _ID.fullmatch(upload):
             raise RecordNotFound("upload", upload[:64])
         return self._folder / upload
+
+
+def _touched(place: Path) -> float:
+    """Return when something last came to an upload, in seconds since 1970; infinity where it is gone."""
+    # A part that is appended changes the time of its file, and not that of the folder.
+    for path in (place / _PART, place / _WHOLE, place):
+        with suppress(FileNotFoundError):  # taken by another call meanwhile
+            return path.stat().st_mtime
+    return math.inf

@@ -17,7 +17,16 @@ from typing import Any
 from synapse_core.datasets.format import Evidence, Format, Reader
 from synapse_core.datasets.formats.coco_files import CocoFile, find_files, image_folder, looks_like_results
 from synapse_core.datasets.formats.coco_index import FileIndex
-from synapse_core.datasets.formats.coco_rows import BrokenRow, Row, annotation_of
+from synapse_core.datasets.formats.coco_rows import (
+    BoxRow,
+    BrokenRow,
+    LeanRow,
+    Row,
+    annotation_of,
+    full_row,
+    lean_annotation,
+    without_ring,
+)
 from synapse_core.datasets.formats.coco_write import write
 from synapse_core.datasets.glance import Glance, glance
 from synapse_core.datasets.model import NO_CLASS, Annotation, ClassDef, Header, Item, Kind, kind_of
@@ -27,6 +36,7 @@ from synapse_core.datasets.sizes import size_of
 from synapse_core.datasets.source import Source, inside
 from synapse_core.errors import InvalidDataset
 
+_BOXES = frozenset({BoxRow})
 # Facts of an image that every official file states, and that no other format has a place for.
 _TOP_KEYS = frozenset({"images", "annotations", "categories"})
 
@@ -73,6 +83,7 @@ class CocoReader:
     ) -> None:
         self.source = source
         self.wants_extra = False
+        self.wants_shapes = True
         self._checks_images = options.images != "none"
         # Remote files are copied for as long as the reader lives.
         self._stack = ExitStack()
@@ -87,7 +98,8 @@ class CocoReader:
             for key, value in (self._files[0].values.items() if self._files else ())
             if key not in _TOP_KEYS
         }
-        self.header = Header("coco", classes, frozenset(kinds), splits, info)
+        fields = sum((index.fields for index in self._files), Counter())
+        self.header = Header("coco", classes, frozenset(kinds), splits, info, dict(fields))
         self.found = Losses(len(classes), len(classes))
         for path in left:
             self.found.tell("FILE_LEFT_OUT", path, path)
@@ -129,7 +141,7 @@ class CocoReader:
         index = self._files[number]
         begin, labels = self._starts[number], self._labels[number]
         path, split = index.file.path, index.file.split
-        for image, rows in enumerate(index.rows(first, last), first):
+        for image, rows in enumerate(index.rows(first, last, is_lean=not self.wants_shapes), first):
             width, height = index.widths[image], index.heights[image]
             name = index.names[image]
             key = _key(name)
@@ -153,8 +165,19 @@ class CocoReader:
             if self.wants_extra:
                 item.extra = self._extra_of(number)[image]
                 item.id = item.id if self._has_own_ids else None
+            if (boxes := _boxes(rows, labels)) is not None:
+                item.annotations, item.is_plain = boxes, True
+                yield begin + image, item
+                continue
             add = item.annotations.append
             for row in rows:
+                if isinstance(row, LeanRow):
+                    if (label := labels.get(row.category_id)) is not None:
+                        add(lean_annotation(row, label))
+                        continue
+                    row = full_row(row)
+                elif isinstance(row, BoxRow):
+                    row = row.row()
                 if isinstance(row, Row):
                     label = labels.get(row.category_id)
                     if label is not None and not (
@@ -165,7 +188,8 @@ class CocoReader:
                         continue
                     if label is not None or row.caption is not None:
                         try:
-                            add(annotation_of(row, NO_CLASS if label is None else label))
+                            one = annotation_of(row, NO_CLASS if label is None else label)
+                            add(one if self.wants_shapes else without_ring(one))
                             continue
                         except BrokenRow as error:
                             row = error
@@ -196,7 +220,11 @@ class CocoReader:
             losses.tell("BAD_FILE", item.key, path, message=error.message)
             return
         if size is not None:
+            stated = item.width, item.height
             item.width, item.height = size.upright
+            if any(one not in (None, other) for one, other in zip(stated, size.upright, strict=True)):
+                before, after = list(stated), [item.width, item.height]
+                losses.tell("SIZE_MISMATCH", item.key, path, before=before, after=after)
             if size.orientation >= 5:
                 losses.tell("EXIF_ORIENTATION", item.key, path, after=[item.width, item.height])
 
@@ -241,6 +269,19 @@ class CocoReader:
             field="image_id",
             before=owner,
         )
+
+
+def _boxes(rows: list[Any], labels: dict[Any, int]) -> list[Annotation] | None:
+    """Return the annotations of an image where all of them are plain boxes of a known class, else None."""
+    if set(map(type, rows)) != _BOXES:
+        return None
+    try:
+        return [
+            Annotation(labels[row.category_id], row.bbox, None, None, 0.0, row.id, False, None, row.area)
+            for row in rows
+        ]
+    except KeyError:
+        return None
 
 
 def _are_unique(files: list[FileIndex], options: ConvertOptions) -> bool:

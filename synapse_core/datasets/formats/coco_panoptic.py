@@ -72,6 +72,7 @@ class PanopticReader:
     def __init__(self, source: Source, files: list[str], options: ConvertOptions) -> None:
         self.source = source
         self.wants_extra = False
+        self.wants_shapes = True
         self._checks_images = options.images != "none"
         classes: dict[Any, ClassDef] = {}
         self._entries: list[tuple[str, str | None, _Image, _Annotated | None]] = []

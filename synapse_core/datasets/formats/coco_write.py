@@ -21,6 +21,17 @@ _DEFAULT = "default"
 _ID = re.compile(rb'"id":(?:(-?\d+)|("(?:[^"\\]|\\.)*")),')
 
 
+class _BoxRow(msgspec.Struct, gc=False):
+    """A row of a plain box, after its id."""
+
+    image_id: Any
+    category_id: Any
+    bbox: Any
+    area: float
+    iscrowd: int = 0
+    segmentation: tuple[()] = ()
+
+
 def write(setup: WriterSetup) -> Writer:
     return CocoWriter(setup)
 
@@ -40,7 +51,6 @@ class CocoWriter:
             self._class_ids: list[Any] = numbers
         else:
             self._class_ids = list(range(1, len(numbers) + 1))
-        self._class_texts = [_encode(number) for number in self._class_ids]
         self._rows: dict[str, list[bytes]] = {}
         # In the process that merges: what is at the ends of the files.
         self._image_rows: dict[str, list[bytes]] = {}
@@ -54,45 +64,47 @@ class CocoWriter:
         told = ItemLosses(item, losses)
         if item.media != "image":
             for one in item.annotations:
-                told.leave(one, kind_of(one), "NOT_SUPPORTED", item.media)
+                told.leave(one, "NOT_SUPPORTED", item.media)
             return
         image_id: Any = item.id if self._keeps_ids and item.id is not None else index + 1
         rows = self._rows.setdefault(f"a:{split}", [])
         written: Counter[Kind] = Counter()
-        class_texts, after, is_plain = self._class_texts, losses.after, item.is_plain
-        image_part = b'"image_id":%b,' % _encode(image_id)
-        for one in item.annotations:
-            if is_plain:
-                x, y, w, h = one.box  # type: ignore[misc]  # is_plain says that it has one
-                area = w * h if one.area is None else one.area
-                row = b'%s"category_id":%b,"bbox":[%r,%r,%r,%r],"area":%r,"iscrowd":0,"segmentation":[]}' % (
-                    image_part,
-                    class_texts[one.label],
-                    x,
-                    y,
-                    w,
-                    h,
-                    area,
-                )
-                kind: Kind = "box"
-            else:
+        if item.is_plain:
+            self._add_boxes(image_id, item.annotations, rows, losses)
+        else:
+            after = losses.after
+            image_part = b'"image_id":%b,' % _encode(image_id)
+            for one in item.annotations:
                 kind = kind_of(one)
                 fields = self._fields(one, kind, item, told)
                 if fields is None:
                     continue
-                row = image_part + _encode(fields)[1:]
-            rows.append(self._with_id(one, row))
-            written[kind] += 1
-            if one.label >= 0:
-                after[one.label] += 1
-        told.close()
-        for kind, number in written.items():
-            losses.counts[kind, "written"] += number
+                rows.append(self._with_id(one, image_part + _encode(fields)[1:]))
+                written[kind] += 1
+                if one.label >= 0:
+                    after[one.label] += 1
+            told.close()
+            for kind, number in written.items():
+                losses.counts[kind, "written"] += number
         self._rows.setdefault(f"i:{split}", []).append(self._image_row(image_id, name, item))
         if self._images != "none" and item.image is not None:
             # Where others have a split, those without one have a folder too.
             path = f"images/{split}/{name}" if self._header.splits else f"images/{name}"
             self.target.place(self._source, item.image, path, is_linked=self._images == "link")
+
+    def _add_boxes(
+        self, image_id: Any, annotations: list[Annotation], rows: list[bytes], losses: Losses
+    ) -> None:
+        """Add the rows of plain boxes."""
+        class_ids, after = self._class_ids, losses.after
+        for one in annotations:
+            box, area = one.box, one.area
+            if area is None:
+                area = box[2] * box[3]  # type: ignore[index]  # is_plain says that there is one
+            row = _encode(_BoxRow(image_id, class_ids[one.label], box, area))[1:]
+            rows.append(self._with_id(one, row) if self._keeps_ids else row)
+            after[one.label] += 1
+        losses.counts["box", "written"] += len(annotations)
 
     def cut(self) -> Piece:
         rows, self._rows = self._rows, {}
@@ -203,13 +215,13 @@ class CocoWriter:
             assert isinstance(one.shape, Text)
             return {"caption": one.shape.text, **(one.extra or {})}
         if kind in ("tag", "group", "relation", "other", "polyline"):
-            told.leave(one, kind, "NOT_SUPPORTED")
+            told.leave(one, "NOT_SUPPORTED")
             return None
         if one.label < 0:
-            told.leave(one, kind, "LABEL_MISSING")
+            told.leave(one, "LABEL_MISSING")
             return None
         if one.is_crowd and self._drops_crowds:
-            told.leave(one, kind, "CROWD_DROPPED")
+            told.leave(one, "CROWD_DROPPED")
             return None
         fields: dict[str, Any] = {"category_id": self._class_ids[one.label]}
         box, area, segmentation = self._place(one, kind, item, told)

@@ -15,7 +15,7 @@ import msgspec
 
 from synapse_core.datasets.card import json_files
 from synapse_core.datasets.format import Evidence, Format, Piece, Reader, Writer, WriterSetup
-from synapse_core.datasets.formats.upright import drop_fields, is_kept, leave, upright_box, wrote
+from synapse_core.datasets.formats.upright import drop_fields, is_kept, upright_box, wrote
 from synapse_core.datasets.glance import Glance
 from synapse_core.datasets.model import Annotation, ClassDef, Header, Item, Kind, kind_of
 from synapse_core.datasets.options import ConvertOptions
@@ -96,6 +96,7 @@ class CreateMlReader:
     def __init__(self, source: Source, options: ConvertOptions) -> None:
         self.source = source
         self.wants_extra = False
+        self.wants_shapes = True
         told = Losses(0, 0)
         self._images: list[_Image] = []
         names: set[str] = set()
@@ -205,7 +206,7 @@ class CreateMlWriter:
     def add(self, index: int, name: str, item: Item, losses: Losses) -> None:
         if item.media != "image":
             for one in item.annotations:
-                leave(losses, one, item, "NOT_SUPPORTED", item.media)
+                losses.leave(one, item, "NOT_SUPPORTED", item.media)
             return
         boxes: list[dict[str, Any]] = []
         for one in item.annotations:

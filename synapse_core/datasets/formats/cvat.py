@@ -87,6 +87,7 @@ class CvatReader:
         self.found.codes, self.found.entries = told.codes, told.entries
         self._shapes = Shapes(self.header.classes)
         self._wants_images = options.images != "none"
+        self.wants_shapes = True
 
     @property
     def wants_extra(self) -> bool:

@@ -46,6 +46,7 @@ class Shapes:
         self._points = [entry.keypoints for entry in classes]
         # Set where CVAT is written again.
         self.wants_extra = False
+        self.wants_shapes = True
 
     def read(self, element: Element, width: int, height: int) -> Annotation:
         """Return a shape of an image of this size. Raises ValueError where it is broken, KeyError where a

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from synapse_core.datasets.format import Piece, Writer, WriterSetup
-from synapse_core.datasets.formats.upright import change, is_kept, leave, wrote
+from synapse_core.datasets.formats.upright import is_kept, wrote
 from synapse_core.datasets.mask_windows import window_of
 from synapse_core.datasets.model import (
     Annotation,
@@ -51,7 +51,7 @@ class CvatWriter:
     def add(self, index: int, name: str, item: Item, losses: Losses) -> None:
         if item.media != "image":
             for one in item.annotations:
-                leave(losses, one, item, "NOT_SUPPORTED", item.media)
+                losses.leave(one, item, "NOT_SUPPORTED", item.media)
             return
         groups = _Groups(item)
         shapes = [text for one in item.annotations for text in self._shape(one, item, groups, losses)]
@@ -94,18 +94,18 @@ class CvatWriter:
         kind = kind_of(one)
         is_known = isinstance(one.shape, Opaque) and self._is_again
         if kind in _HAVE_NO_PLACE or (kind == "other" and not is_known):
-            leave(losses, one, item, "NOT_SUPPORTED")
+            losses.leave(one, item, "NOT_SUPPORTED")
             return []
         if not is_kept(one, item, losses, keeps_crowds=self._keeps_crowds):
             return []
         places = self._places(one, item, losses)
         if not places:
-            leave(losses, one, item, "ZERO_AREA")
+            losses.leave(one, item, "ZERO_AREA")
             return []
         if one.score is not None:
-            change(losses, one, item, "SCORE_DROPPED", before=one.score)
+            losses.change(one, item, "SCORE_DROPPED", before=one.score)
         if one.extra and not self._is_again:
-            change(losses, one, item, "ATTRIBUTES_DROPPED", ", ".join(one.extra))
+            losses.change(one, item, "ATTRIBUTES_DROPPED", ", ".join(one.extra))
         if len(places) == 1:
             wrote(losses, one)
         else:
@@ -141,13 +141,13 @@ class CvatWriter:
         if one.points is not None:
             for field in ("box", "shape"):
                 if getattr(one, field) is not None:
-                    change(losses, one, item, "ATTRIBUTES_DROPPED", f"{field} of key points", field=field)
+                    losses.change(one, item, "ATTRIBUTES_DROPPED", f"{field} of key points", field=field)
             return self._keypoints(one, one.points)
         if isinstance(shape, Polygon):
             if shape.holes and item.width and item.height:
                 from synapse_core.datasets.mask_shapes import polygon_counts  # numpy: 80 ms
 
-                change(losses, one, item, "POLYGON_TO_MASK", "polygons of CVAT have no holes")
+                losses.change(one, item, "POLYGON_TO_MASK", "polygons of CVAT have no holes")
                 counts = polygon_counts(shape, item.height, item.width)
                 return _mask(Mask(item.height, item.width, "counts", counts))
             return [("polygon", f' points="{_pairs(ring)}"', "") for ring in shape.rings if len(ring) >= 6]

@@ -8,7 +8,7 @@ from typing import Any
 from synapse_core.datasets.formats.dm_documents import Media
 from synapse_core.datasets.formats.dm_rows import short_id
 from synapse_core.datasets.formats.dm_tools import CAPTION, CROWD, PART_OF, SCORE, Entry
-from synapse_core.datasets.formats.upright import change, leave, wrote
+from synapse_core.datasets.formats.upright import wrote
 from synapse_core.datasets.model import (
     Annotation,
     ClassDef,
@@ -57,7 +57,7 @@ class EntryWriter:
             self._add_points(one, own_id, item, media, losses)
             return
         if one.points is not None:
-            change(losses, one, item, "KEYPOINT_PROFILE", "none of its points is labelled, so it has none")
+            losses.change(one, item, "KEYPOINT_PROFILE", "none of its points is labelled, so it has none")
         entry = self._entry(one, own_id)
         if shape is None and one.box is not None:
             media.setdefault("bounding_box", []).append(_with_box(entry, one))
@@ -65,7 +65,7 @@ class EntryWriter:
             media.setdefault("classification", []).append({**entry, "data": {}})
         elif isinstance(shape, Opaque):
             if not self._is_dm or not isinstance(shape.data, dict):
-                leave(losses, one, item, "NOT_SUPPORTED", shape.tool)
+                losses.leave(one, item, "NOT_SUPPORTED", shape.tool)
                 return
             media.setdefault(shape.tool, []).append({**entry, **shape.data})
         elif isinstance(shape, Polygon):
@@ -79,7 +79,7 @@ class EntryWriter:
         elif (placed := _placed(entry, shape)) is not None:
             media.setdefault(placed[0], []).append(placed[1])
         else:
-            leave(losses, one, item, "NOT_SUPPORTED", "a mask in a file of its own")
+            losses.leave(one, item, "NOT_SUPPORTED", "a mask in a file of its own")
             return
         wrote(losses, one)
 
@@ -109,7 +109,7 @@ class EntryWriter:
 
             cut = len(rings) - shape.holes
             rings = [join_rings(rings[:cut], rings[cut:])]
-            change(losses, one, item, "HOLE_BRIDGED", f"{shape.holes} holes")
+            losses.change(one, item, "HOLE_BRIDGED", f"{shape.holes} holes")
         entries = media.setdefault("polygon", [])
         for number, ring in enumerate(rings):
             part = entry
@@ -192,14 +192,14 @@ class EntryWriter:
             from synapse_core.datasets.masks import join_rings  # numpy: 80 ms
 
             cut = len(shape.rings) - shape.holes
-            change(losses, one, item, "HOLE_BRIDGED" if shape.holes else "PARTS_JOINED")
+            losses.change(one, item, "HOLE_BRIDGED" if shape.holes else "PARTS_JOINED")
             shape = Polygon([join_rings(shape.rings[:cut], shape.rings[cut:])])
         if isinstance(shape, Polygon):
             placed = "polygon", {**head, "data": _pairs(shape.rings[0])}
         elif isinstance(shape, Mask) and (found := _placed(head, shape)) is not None:
             placed = found
         else:
-            change(losses, one, item, "NOT_SUPPORTED", "what is drawn beside the points")
+            losses.change(one, item, "NOT_SUPPORTED", "what is drawn beside the points")
             return []
         media.setdefault(placed[0], []).append(placed[1])
         return [outline_id]
@@ -225,7 +225,7 @@ class _Ids:
             self._number += 1
             new = short_id(self._item.key, self._number)
             if one.id is not None:
-                change(self._losses, one, self._item, "DUPLICATE_ID", before=one.id, after=new)
+                self._losses.change(one, self._item, "DUPLICATE_ID", before=one.id, after=new)
             self._ids[id(one)] = new
         return self._ids[id(one)]
 

@@ -33,7 +33,7 @@ from synapse_core.datasets.source import Source
 from synapse_core.errors import InvalidDataset, NotFound
 
 # Bytes of documents that are kept from the first pass for the second.
-_MOST_KEPT_BYTES = 32 << 20
+_MOST_KEPT_BYTES = 8 << 20
 
 _Empty = Annotated[list[Any], msgspec.Meta(max_length=0)]
 
@@ -50,8 +50,9 @@ class _Box(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     attrs: list[_Attribute] = []
 
 
-class _Image(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    bounding_box: list[_Box] = []
+class _NoOther(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """An image on which no tool but the one for boxes was used."""
+
     polygon: _Empty = []
     polyline: _Empty = []
     keypoint: _Empty = []
@@ -59,6 +60,10 @@ class _Image(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     classification: _Empty = []
     relation: _Empty = []
     group: _Empty = []
+
+
+class _Image(_NoOther, gc=False):
+    bounding_box: list[_Box] = []
 
 
 class _BoxHead(msgspec.Struct, gc=False):
@@ -66,15 +71,8 @@ class _BoxHead(msgspec.Struct, gc=False):
     attrs: list[_Attribute] = []
 
 
-class _ImageHead(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+class _ImageHead(_NoOther, gc=False):
     bounding_box: list[_BoxHead] = []
-    polygon: _Empty = []
-    polyline: _Empty = []
-    keypoint: _Empty = []
-    segmentation: _Empty = []
-    classification: _Empty = []
-    relation: _Empty = []
-    group: _Empty = []
 
 
 class _PlainHead(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -133,6 +131,7 @@ class DmReader:
     def __init__(self, source: Source, options: ConvertOptions, format_name: str) -> None:
         self.source = source
         self.wants_extra = False
+        self.wants_shapes = True
         told = Losses(0, 0)
         layout = read_layout(source, told)
         self._kept: dict[str, bytes] = {}
@@ -192,6 +191,9 @@ class DmReader:
                         else self._with_attributes(box, item, losses)
                         for box in boxes
                     ]
+                    item.is_plain = bool(boxes) and not any(
+                        box.attrs or not box.classification for box in boxes
+                    )
                 except KeyError:  # the file has changed since it was looked through
                     self._fill(item, open_document(data, None), 0, losses)
             yield index, item

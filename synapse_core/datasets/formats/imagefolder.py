@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from synapse_core.datasets.format import Evidence, Format, Piece, Reader, Writer, WriterSetup
-from synapse_core.datasets.formats.upright import change, drop_fields, leave, wrote
+from synapse_core.datasets.formats.upright import drop_fields, wrote
 from synapse_core.datasets.glance import Glance
 from synapse_core.datasets.model import Annotation, ClassDef, Header, Item, kind_of
 from synapse_core.datasets.naming import safe_name
@@ -78,6 +78,7 @@ class FolderReader:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.wants_extra = False
+        self.wants_shapes = True
         folders, files = source.names()
         splits = [name for name in folders if name.lower() in SPLIT_NAMES and source.names(name, 1)[0]]
         bases: list[tuple[str, str | None]] = [(name, SPLIT_NAMES[name.lower()]) for name in splits] or [
@@ -157,20 +158,20 @@ class FolderWriter:
         for one in item.annotations:
             kind = kind_of(one)
             if one.label < 0 or kind in _HAVE_NO_CLASS:
-                leave(losses, one, item, "NOT_SUPPORTED" if kind in _HAVE_NO_CLASS else "LABEL_MISSING")
+                losses.leave(one, item, "NOT_SUPPORTED" if kind in _HAVE_NO_CLASS else "LABEL_MISSING")
             elif item.image is None or item.media != "image":
-                leave(losses, one, item, "IMAGE_MISSING" if item.image is None else "NOT_SUPPORTED")
+                losses.leave(one, item, "IMAGE_MISSING" if item.image is None else "NOT_SUPPORTED")
             elif kept is None:
                 kept = one
                 if kind != "tag":
-                    change(losses, one, item, "ANNOTATION_TO_TAG")
+                    losses.change(one, item, "ANNOTATION_TO_TAG")
                 drop_fields(one, item, losses)
                 wrote(losses, one)
             elif one.label == kept.label:
                 losses.lose("DUPLICATE", item.key, kind, "merged", annotation=one.id, where=item.where)
             else:
                 message = f"the image lies in the folder of {self._names[kept.label]!r}"
-                leave(losses, one, item, "SEVERAL_CLASSES", message)
+                losses.leave(one, item, "SEVERAL_CLASSES", message)
         if kept is None or item.image is None:
             losses.tell("IMAGE_DROPPED", item.key, item.where, message="it has no class, and so no folder")
             return

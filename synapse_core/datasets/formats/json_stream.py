@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,10 +38,14 @@ _any = msgspec.json.Decoder()
 
 @dataclass(frozen=True)
 class Block:
-    """Whole elements of an array, separated by commas. offset: where they begin in the file."""
+    """Whole elements of an array, separated by commas. offset: where they begin in the file.
+
+    rows: what the array's decoder made of them, None where there is none or they are not as it wants them.
+    """
 
     offset: int
     data: bytes
+    rows: list[Any] | None = None
 
 
 class JsonFile:
@@ -71,14 +75,17 @@ class JsonFile:
             data += more
         return data
 
-    def arrays_of(self) -> Iterator[tuple[str, Iterator[Block]]]:
+    def arrays_of(
+        self, decoders: Mapping[str, msgspec.json.Decoder[Any]] | None = None
+    ) -> Iterator[tuple[str, Iterator[Block]]]:
         """Yield the arrays of objects at the top, each with its blocks, in the file's order.
 
+        decoders: key -> what decodes the rows of an array: a block is decoded to find its end anyway.
         The blocks of one have to be used up before the next. All other values are in `values` afterwards.
         """
         first = self._next()
         if first == b"[":
-            yield "", self._blocks()
+            yield "", self._blocks((decoders or {}).get(""))
             return
         if first != b"{":
             raise self._broken("it begins with neither { nor [")
@@ -97,7 +104,7 @@ class JsonFile:
             mark = self._next()
             begin = self._at - 1
             if mark == b"[" and self._peek() == b"{":
-                yield key, self._blocks()
+                yield key, self._blocks((decoders or {}).get(key))
                 continue
             self._at = begin
             self.values[key] = self._value()
@@ -144,7 +151,7 @@ class JsonFile:
                     return loose(value)
             size *= 8
 
-    def _blocks(self) -> Iterator[Block]:
+    def _blocks(self, decoder: msgspec.json.Decoder[Any] | None) -> Iterator[Block]:
         """Yield the blocks of the array that begins here, and go past its end."""
         size = self._block_bytes
         if self._peek() == b"]":
@@ -153,14 +160,14 @@ class JsonFile:
         while True:
             data = self.read(self._at, size)
             is_all = len(data) < size
-            cut, is_end = self._cut(data, is_all)
+            cut, is_end, rows = self._cut(data, is_all, decoder or _raws)
             if cut is None:
                 if is_all or size > _MOST_VALUE_BYTES:
                     raise self._broken("an array does not end, or an entry in it is broken")
                 size *= 4
                 continue
             if cut:
-                yield Block(self._at, data[:cut])
+                yield Block(self._at, data[:cut], rows if decoder else None)
             self._at += cut
             if self._next() == b"]":
                 return
@@ -169,10 +176,14 @@ class JsonFile:
             size = self._block_bytes
             self._peek()
 
-    def _cut(self, data: bytes, is_all: bool) -> tuple[int | None, bool]:
-        """Return how many bytes of the block are whole elements, and whether the array ends after them."""
+    def _cut(
+        self, data: bytes, is_all: bool, decoder: msgspec.json.Decoder[Any]
+    ) -> tuple[int | None, bool, list[Any] | None]:
+        """Return how many bytes of the block are whole elements, whether the array ends after them, and what
+        they hold where that was found on the way.
+        """
         if is_all and (end := _end_of_array(b"[" + data)) is not None:
-            return end, True
+            return end, True, None
         tried = 0
         at = len(data)
         while (at := data.rfind(b"}", 0, at)) >= 0 and tried < _MOST_CUTS:
@@ -181,18 +192,22 @@ class JsonFile:
             tried += 1
             text = b"[" + data[: at + 1] + b"]"
             try:
+                return at + 1, False, decoder.decode(text)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                pass  # whole elements all the same, perhaps
+            try:
                 _raws.decode(text)
             except msgspec.DecodeError as error:
                 if (end := _end_in(error, text)) is not None:
-                    return end, True
+                    return end, True, None
                 # Whatever comes after what is no JSON has it before itself.
                 wrong = _WRONG.search(str(error))
                 at = at if wrong is None else min(at, int(wrong[1]) - 1)
                 continue
-            return at + 1, False
+            return at + 1, False, None
         if (end := _end_of_array(b"[" + data)) is not None:
-            return end, True
-        return self._loose_cut(data, is_all), False
+            return end, True, None
+        return self._loose_cut(data, is_all), False, None
 
     def _loose_cut(self, data: bytes, is_all: bool) -> int | None:
         """Return the same where the first element is not quite JSON: it has NaN in it, say.

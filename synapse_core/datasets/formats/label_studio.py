@@ -90,6 +90,7 @@ class LabelStudioReader:
     def __init__(self, source: Source, options: ConvertOptions) -> None:
         self.source = source
         self.wants_extra = False
+        self.wants_shapes = True
         told = Losses(0, 0)
         self._paths = {} if source.only is not None else _by_name(walk(source))
         self._entries: list[_Entry] = []

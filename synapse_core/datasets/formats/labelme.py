@@ -92,6 +92,7 @@ class LabelMeReader:
     def __init__(self, source: Source, options: ConvertOptions) -> None:
         self.source = source
         self.wants_extra = False
+        self.wants_shapes = True
         told = Losses(0, 0)
         self._entries: list[_Entry] = []
         labels: set[str] = set()

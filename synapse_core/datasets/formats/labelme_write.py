@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from synapse_core.datasets.format import Piece, Writer, WriterSetup
-from synapse_core.datasets.formats.upright import change, is_kept, leave, wrote
+from synapse_core.datasets.formats.upright import is_kept, wrote
 from synapse_core.datasets.mask_windows import window_of
 from synapse_core.datasets.model import Annotation, Item, Mask, Opaque, Polygon, Polyline, kind_of
 from synapse_core.datasets.png_mask import write_png
@@ -40,7 +40,7 @@ class LabelMeWriter:
     def add(self, index: int, name: str, item: Item, losses: Losses) -> None:
         if item.media != "image":
             for one in item.annotations:
-                leave(losses, one, item, "NOT_SUPPORTED", item.media)
+                losses.leave(one, item, "NOT_SUPPORTED", item.media)
             return
         shapes: list[dict[str, Any]] = []
         flags: dict[str, bool] = {}
@@ -48,19 +48,19 @@ class LabelMeWriter:
             kind = kind_of(one)
             is_known = isinstance(one.shape, Opaque) and self._is_again
             if kind in _HAVE_NO_PLACE or (kind == "other" and not is_known):
-                leave(losses, one, item, "NOT_SUPPORTED")
+                losses.leave(one, item, "NOT_SUPPORTED")
             elif is_kept(one, item, losses, keeps_crowds=self._keeps_crowds):
                 if kind == "tag":
                     flags[self._names[one.label]] = True
                     if one.attributes:
-                        change(losses, one, item, "ATTRIBUTES_DROPPED", before=one.attributes)
+                        losses.change(one, item, "ATTRIBUTES_DROPPED", before=one.attributes)
                 elif places := self._places(one, item, losses):
                     shapes += self._shapes(one, places, number)
                 else:
-                    leave(losses, one, item, "ZERO_AREA")
+                    losses.leave(one, item, "ZERO_AREA")
                     continue
                 if one.score is not None:
-                    change(losses, one, item, "SCORE_DROPPED", before=one.score)
+                    losses.change(one, item, "SCORE_DROPPED", before=one.score)
                 wrote(losses, one)
         content = {
             "version": _VERSION,
@@ -116,7 +116,7 @@ class LabelMeWriter:
             if shape.holes:
                 from synapse_core.datasets.masks import join_rings  # numpy: 80 ms
 
-                change(losses, one, item, "HOLE_BRIDGED")
+                losses.change(one, item, "HOLE_BRIDGED")
                 cut = len(rings) - min(shape.holes, len(rings) - 1)
                 rings = [join_rings(rings[:cut], rings[cut:])]
             return [_place("polygon", ring) for ring in rings]
@@ -129,7 +129,7 @@ class LabelMeWriter:
         if one.box is None:
             return []
         if one.angle:
-            change(losses, one, item, "BOX_TO_POLYGON", "LabelMe has no turned boxes")
+            losses.change(one, item, "BOX_TO_POLYGON", "LabelMe has no turned boxes")
             return [_place("polygon", box_corners(one.box, one.angle))]
         x, y, width, height = one.box
         return [_place("rectangle", [x, y, x + width, y + height])]
@@ -147,10 +147,10 @@ class LabelMeWriter:
         if not numbers:
             return []
         if self._points[one.label] or any(0 < seen < 2 for seen in points[2::3]):
-            change(losses, one, item, "KEYPOINT_PROFILE", "the points lose their names, and which are hidden")
+            losses.change(one, item, "KEYPOINT_PROFILE", "the points lose their names, and which are hidden")
         for field in ("box", "shape"):
             if getattr(one, field) is not None:
-                change(losses, one, item, "ATTRIBUTES_DROPPED", f"{field} of key points", field=field)
+                losses.change(one, item, "ATTRIBUTES_DROPPED", f"{field} of key points", field=field)
         return [_place("points" if len(numbers) > 2 else "point", numbers)]
 
 

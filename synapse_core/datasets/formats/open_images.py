@@ -74,6 +74,7 @@ class OpenImagesReader:
     def __init__(self, source: Source, options: ConvertOptions) -> None:
         self.source = source
         self.wants_extra = False
+        self.wants_shapes = True
         told = Losses(0, 0)
         self._sizes: dict[str, tuple[int, int]] = {}
         paths = [source.only] if source.only is not None else list(walk(source))

@@ -7,7 +7,7 @@ import io
 import posixpath
 
 from synapse_core.datasets.format import Piece, Writer, WriterSetup
-from synapse_core.datasets.formats.upright import change, drop_fields, leave, upright_box, wrote
+from synapse_core.datasets.formats.upright import drop_fields, upright_box, wrote
 from synapse_core.datasets.model import Annotation, Item, Opaque, kind_of
 from synapse_core.datasets.report import Losses
 
@@ -43,7 +43,7 @@ class OpenImagesWriter:
     def add(self, index: int, name: str, item: Item, losses: Losses) -> None:
         if item.media != "image":
             for one in item.annotations:
-                leave(losses, one, item, "NOT_SUPPORTED", item.media)
+                losses.leave(one, item, "NOT_SUPPORTED", item.media)
             return
         split = item.split or ""
         identity = posixpath.splitext(name)[0]
@@ -91,13 +91,13 @@ class OpenImagesWriter:
         confidence = "1" if one.score is None else f"{one.score:.10g}"
         if is_absent or kind_of(one) == "tag":
             if one.label < 0:
-                leave(losses, one, item, "LABEL_MISSING")
+                losses.leave(one, item, "LABEL_MISSING")
                 return None
             drop_fields(one, item, losses, score=False)
             row = [identity, "verification", self._ids[one.label], "0" if is_absent else confidence]
             return "annotations-human-imagelabels", row
         if not item.width or not item.height:
-            leave(losses, one, item, "IMAGE_MISSING", "the image's size is not known")
+            losses.leave(one, item, "IMAGE_MISSING", "the image's size is not known")
             return None
         # A crowd is what the tables call a group.
         box = upright_box(_uncrowded(one), item, losses, keeps_crowds=True)
@@ -108,7 +108,7 @@ class OpenImagesWriter:
             name: value for name, value in attributes.items() if name not in _FLAGS or value is not True
         }
         if others:
-            change(losses, one, item, "ATTRIBUTES_DROPPED", ", ".join(map(str, others)), before=others)
+            losses.change(one, item, "ATTRIBUTES_DROPPED", ", ".join(map(str, others)), before=others)
         drop_fields(one, item, losses, attributes=False, score=False)
         x, y, width, height = box
         edges = (x / item.width, (x + width) / item.width, y / item.height, (y + height) / item.height)

@@ -3,8 +3,6 @@ it."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from synapse_core.datasets.model import Annotation, Box, Item, Kind, Mask, kind_of
 from synapse_core.datasets.report import Losses
 from synapse_core.datasets.shapes import tight_box
@@ -18,26 +16,6 @@ TO_BOX: dict[Kind, str] = {
 }
 
 
-def leave(losses: Losses, one: Annotation, item: Item, code: str, message: str = "") -> None:
-    """Tell of an annotation that is left out."""
-    losses.lose(code, item.key, kind_of(one), "skipped", annotation=one.id, where=item.where, message=message)
-
-
-def change(losses: Losses, one: Annotation, item: Item, code: str, message: str = "", **values: Any) -> None:
-    """Tell of an annotation that is written, but not as it was."""
-    losses.lose(
-        code,
-        item.key,
-        kind_of(one),
-        "written",
-        count=False,
-        annotation=one.id,
-        where=item.where,
-        message=message,
-        **values,
-    )
-
-
 def wrote(losses: Losses, one: Annotation) -> None:
     """Count an annotation that was written."""
     losses.counts[kind_of(one), "written"] += 1
@@ -49,13 +27,13 @@ def is_kept(one: Annotation, item: Item, losses: Losses, *, keeps_crowds: bool) 
     """Return True for an annotation with a class, unless it is a crowd that is to be left out; tells of
     others."""
     if one.label < 0:
-        leave(losses, one, item, "LABEL_MISSING")
+        losses.leave(one, item, "LABEL_MISSING")
         return False
     if one.is_crowd:
         if not keeps_crowds:
-            leave(losses, one, item, "CROWD_DROPPED")
+            losses.leave(one, item, "CROWD_DROPPED")
             return False
-        change(losses, one, item, "CROWD_MARK_DROPPED")
+        losses.change(one, item, "CROWD_MARK_DROPPED")
     return True
 
 
@@ -73,15 +51,15 @@ def upright_box(one: Annotation, item: Item, losses: Losses, *, keeps_crowds: bo
     """Return the box to write, None for an annotation that is left out; tells of what changes either way."""
     kind = kind_of(one)
     if kind not in TO_BOX and kind != "box":
-        leave(losses, one, item, "NOT_SUPPORTED")
+        losses.leave(one, item, "NOT_SUPPORTED")
         return None
     if not is_kept(one, item, losses, keeps_crowds=keeps_crowds):
         return None
     box = box_around(one)
     if box is None:
-        leave(losses, one, item, "ZERO_AREA")
+        losses.leave(one, item, "ZERO_AREA")
     elif kind in TO_BOX:
-        change(losses, one, item, TO_BOX[kind])
+        losses.change(one, item, TO_BOX[kind])
     return box
 
 
@@ -97,8 +75,8 @@ def drop_fields(
     """Tell of those of attributes, score and group that an annotation has and the target has no place for."""
     if attributes and one.attributes:
         named = ", ".join(map(str, one.attributes))
-        change(losses, one, item, "ATTRIBUTES_DROPPED", named, before=one.attributes)
+        losses.change(one, item, "ATTRIBUTES_DROPPED", named, before=one.attributes)
     if group and one.group is not None:
-        change(losses, one, item, "ATTRIBUTES_DROPPED", "group", field="group", before=one.group)
+        losses.change(one, item, "ATTRIBUTES_DROPPED", "group", field="group", before=one.group)
     if score and one.score is not None:
-        change(losses, one, item, "SCORE_DROPPED", before=one.score)
+        losses.change(one, item, "SCORE_DROPPED", before=one.score)

@@ -51,6 +51,7 @@ class VocReader:
     def __init__(self, source: Source, options: ConvertOptions) -> None:
         self.source = source
         self.wants_extra = False
+        self.wants_shapes = True
         told = Losses(0, 0)
         finder = LayoutFinder(source, told)
         layout = finder.find()

@@ -23,7 +23,7 @@ _NAMES_FILES = ("labels.txt", "classes.txt", "predefined_classes.txt")
 _MARK = re.compile(r"\s+-?[01]\s*\Z")
 
 
-@dataclass
+@dataclass(slots=True)
 class Entry:
     """One image. label: path of its XML file; image: path of its own; either may be missing. key: see
     Item."""

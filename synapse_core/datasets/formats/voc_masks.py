@@ -82,6 +82,7 @@ class VocMaskReader:
     def __init__(self, source: Source, options: ConvertOptions) -> None:
         self.source = source
         self.wants_extra = False
+        self.wants_shapes = True
         base, by_name = _base(source)
         self._colors, names = _label_map(source, base)
         classes = [ClassDef(name) for name in names]

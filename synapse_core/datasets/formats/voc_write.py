@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from synapse_core.datasets.format import Piece, Writer, WriterSetup
-from synapse_core.datasets.formats.upright import box_around, drop_fields, is_kept, leave, upright_box, wrote
+from synapse_core.datasets.formats.upright import box_around, drop_fields, is_kept, upright_box, wrote
 from synapse_core.datasets.model import Annotation, Box, Item, Polygon
 from synapse_core.datasets.report import Losses
 from synapse_core.datasets.xml_text import escaped
@@ -70,7 +70,7 @@ class VocWriter:
     def add(self, index: int, name: str, item: Item, losses: Losses) -> None:
         if item.media != "image":
             for one in item.annotations:
-                leave(losses, one, item, "NOT_SUPPORTED", item.media)
+                losses.leave(one, item, "NOT_SUPPORTED", item.media)
             return
         stem = posixpath.splitext(name)[0]
         body = self._objects(item, losses)
@@ -172,7 +172,7 @@ class VocWriter:
             return None
         box = box_around(one)
         if box is None:
-            leave(losses, one, item, "ZERO_AREA")
+            losses.leave(one, item, "ZERO_AREA")
         return box
 
 

@@ -82,6 +82,7 @@ class YoloReader:
     def __init__(self, source: Source, options: ConvertOptions) -> None:
         self.source = source
         self.wants_extra = False
+        self.wants_shapes = True
         told = Losses(0, 0)
         self.layout = read_layout(source, told)
         self.task = _task_of(source, self.layout, options.task)
@@ -109,14 +110,15 @@ class YoloReader:
         source = self.source
         for index in range(start, stop):
             image = self.layout.images[index]
+            label = image.label
             try:
-                rows = source.read(image.label)
+                rows = source.read(label)
             except NotFound:
                 rows = b""  # no label file is one way to say that there is nothing
             except InvalidDataset as error:
-                losses.tell("BAD_FILE", image.key, image.label, message=error.message)
+                losses.tell("BAD_FILE", image.key, label, message=error.message)
                 rows = b""
-            item = Item(image.key, None, None, [], image.split, image.path, image.label)
+            item = Item(image.key, None, None, [], image.split, image.path, label)
             try:
                 size = size_of(source, image.path)
             except InvalidDataset as error:
@@ -154,6 +156,7 @@ class YoloReader:
         labels, add = self._labels, item.annotations.append
         is_boxes = self.task in ("detect", "segment")
         number = 0
+        is_plain = True
         for line in text.splitlines():
             number += 1
             parts = line.split()
@@ -167,7 +170,9 @@ class YoloReader:
                     add(Annotation(label, box))
                     continue
             if parts:
+                is_plain = False
                 self._read_row(item, parts, number, losses)
+        item.is_plain = is_plain and bool(item.annotations)
 
     def _read_row(self, item: Item, parts: list[str], number: int, losses: Losses) -> None:
         """Read a row that is no plain box."""
@@ -327,6 +332,10 @@ def _unnamed(source: Source, layout: Layout) -> dict[int, str]:
     return {number: f"class_{number}" for number in range(highest + 1)}
 
 
+def _takes_shapes(options: ConvertOptions) -> bool:
+    return options.task != "detect"
+
+
 FORMATS = {
     "yolo": Format(
         "yolo",
@@ -337,6 +346,7 @@ FORMATS = {
         write,
         is_by_stem=True,
         clips=True,
+        takes_shapes=_takes_shapes,
         note="one task a dataset: detect, segment, pose or obb; task=classify writes an image folder",
     )
 }

@@ -24,14 +24,18 @@ _NAMES_FILES = ("classes.txt", "obj.names", "names.txt", "labels.txt")
 _YAML = (".yaml", ".yml")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Image:
-    """One image: path below the source's root, key below its folder of images, split, path of its label."""
+    """One image: path below the source's root, key below its folder of images, split."""
 
     path: str
     key: str
     split: str | None
-    label: str
+
+    @property
+    def label(self) -> str:
+        """The path of its label: made when it is needed, as there may be very many images."""
+        return label_path(self.path)
 
 
 @dataclass
@@ -303,7 +307,7 @@ def _images_at(source: Source, place: str, split: str | None, found: Losses) -> 
         for name in files:
             if is_image(name):
                 path = prefix + name
-                images.append(Image(path, path[len(place) + 1 :] if place else path, split, label_path(path)))
+                images.append(Image(path, path[len(place) + 1 :] if place else path, split))
         waiting += [prefix + name for name in folders if not (folder == place and name == "labels")]
     return sorted(images, key=lambda image: image.path)
 
@@ -330,7 +334,7 @@ def _image(path: str, split: str | None) -> Image:
     key = key if after else path.rpartition("/")[2]
     if split and key.startswith(f"{split}/"):
         key = key[len(split) + 1 :]
-    return Image(path, key, split, label_path(path))
+    return Image(path, key, split)
 
 
 def _tell_orphans(source: Source, layout: Layout, found: Losses) -> None:

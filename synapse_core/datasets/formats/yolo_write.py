@@ -10,14 +10,20 @@ from typing import ClassVar
 
 from synapse_core.datasets.format import Piece, Writer, WriterSetup
 from synapse_core.datasets.formats.upright import TO_BOX, box_around
-from synapse_core.datasets.formats.yolo_layout import label_path
-from synapse_core.datasets.model import Annotation, Box, Item, Kind, Mask, Polygon, kind_of
+from synapse_core.datasets.formats.yolo_numbers import (
+    ROUNDING,
+    box_numbers,
+    excess,
+    fits,
+    label_of,
+    mirrored,
+    ring_numbers,
+)
+from synapse_core.datasets.model import Annotation, Box, Item, Kind, Mask, Polygon, Unread, kind_of
 from synapse_core.datasets.report import ItemLosses, Losses
 from synapse_core.datasets.shapes import box_corners, box_ring, clip_box, clip_ring
 from synapse_core.errors import InvalidRequest
 
-# Half of the last of six digits.
-_ROUNDING = 0.5e-6
 _TOO_SMALL = "less than the sixth digit of a side"
 # What leaves the image by less is no loss; see checking.py.
 _CLIP_SLACK = 1e-3
@@ -74,7 +80,7 @@ class YoloWriter:
             self._leave_out(item, losses, "IMAGE_MISSING")
         else:
             rows = self._rows(item, float(item.width), float(item.height), losses)
-            self.target.write(label_path(f"images/{split}/{name}"), "".join(rows).encode())
+            self.target.write(label_of(split, name), "".join(rows).encode())
         if self._images != "none" and item.image is not None:
             self.target.place(
                 self._source, item.image, f"images/{split}/{name}", is_linked=self._images == "link"
@@ -118,7 +124,7 @@ class YoloWriter:
         names = next(entry.keypoints for entry in classes if len(entry.keypoints) == count)
         stated = self._header.info.get("flip_idx") if self._header.format == "yolo" else None
         is_right = isinstance(stated, list) and sorted(map(str, stated)) == sorted(map(str, range(count)))
-        lines = [f"kpt_shape: [{count}, 3]", f"flip_idx: {stated if is_right else _mirrored(names)}"]
+        lines = [f"kpt_shape: [{count}, 3]", f"flip_idx: {stated if is_right else mirrored(names)}"]
         lines.append("kpt_names:")
         return lines + [
             f"  {index}: {json.dumps(list(entry.keypoints) or list(names))}"
@@ -127,19 +133,19 @@ class YoloWriter:
 
     def _rows(self, item: Item, width: float, height: float, losses: Losses) -> list[str]:
         """Return the rows of one label file, and tell what became of each annotation."""
-        error = _ROUNDING * max(width, height) * (1.5 if self._task in ("detect", "pose") else 1.0)
+        error = ROUNDING * max(width, height) * (1.5 if self._task in ("detect", "pose") else 1.0)
         if item.annotations:
             losses.largest_error_pixels = max(losses.largest_error_pixels, error)
         after = losses.after
         told = ItemLosses(item, losses)
         if item.is_plain and self._task == "detect":
             rows = []
-            least_width, least_height = width * _ROUNDING, height * _ROUNDING
+            least_width, least_height = width * ROUNDING, height * ROUNDING
             for annotation in item.annotations:
                 label = annotation.label
                 x, y, w, h = annotation.box  # type: ignore[misc]  # is_plain says that it has one
                 if w < least_width or h < least_height:
-                    told.leave(annotation, "box", "ZERO_AREA", _TOO_SMALL)
+                    told.leave(annotation, "ZERO_AREA", _TOO_SMALL)
                     continue
                 after[label] += 1
                 rows.append(
@@ -151,6 +157,13 @@ class YoloWriter:
         rows = []
         written: Counter[Kind] = Counter()
         for annotation in item.annotations:
+            shape = annotation.shape
+            if isinstance(shape, Unread) and fits(annotation, width, height):
+                told.change(annotation, shape.kind, TO_BOX[shape.kind])
+                rows.append(f"{annotation.label} {box_numbers(annotation.box, width, height)}\n")  # type: ignore[arg-type]
+                after[annotation.label] += 1
+                written[shape.kind] += 1
+                continue
             kind = kind_of(annotation)
             row = self._row(annotation, kind, width, height, told)
             if row is not None:
@@ -165,14 +178,14 @@ class YoloWriter:
     def _row(self, one: Annotation, kind: Kind, width: float, height: float, told: ItemLosses) -> str | None:
         """Return the row of an annotation, None where it was told to be left out."""
         if kind in ("tag", "caption", "group", "relation", "other"):
-            told.leave(one, kind, "NOT_SUPPORTED")
+            told.leave(one, "NOT_SUPPORTED")
             return None
         if one.label < 0:
-            told.leave(one, kind, "LABEL_MISSING")
+            told.leave(one, "LABEL_MISSING")
             return None
         if one.is_crowd:
             if not self._keeps_crowds:
-                told.leave(one, kind, "CROWD_DROPPED")
+                told.leave(one, "CROWD_DROPPED")
                 return None
             told.change(one, kind, "CROWD_MARK_DROPPED")
         numbers = self.numbers_of[self._task](self, one, kind, width, height, told)
@@ -196,41 +209,41 @@ class YoloWriter:
             return None
         if kind in TO_BOX:
             told.change(one, kind, TO_BOX[kind])
-        return _box_numbers(box, width, height)
+        return box_numbers(box, width, height)
 
     def _segment(
         self, one: Annotation, kind: Kind, width: float, height: float, told: ItemLosses
     ) -> str | None:
         if kind == "keypoints":
             if not isinstance(one.shape, Polygon | Mask):
-                told.leave(one, kind, "NOT_SUPPORTED", "key points among polygons")
+                told.leave(one, "NOT_SUPPORTED", "key points among polygons")
                 return None
             told.change(one, kind, "POINTS_DROPPED")
         ring = self._ring(one, kind, told)
         if ring is None:
-            told.leave(one, kind, "NOT_SUPPORTED" if kind == "polyline" else "ZERO_AREA")
+            told.leave(one, "NOT_SUPPORTED" if kind == "polyline" else "ZERO_AREA")
             return None
-        if (over := _over(ring, width, height)) > 0:
+        if (over := excess(ring, width, height)) > 0:
             inner = clip_ring(ring, width, height)
             if not inner:
-                told.leave(one, kind, "OUTSIDE_IMAGE")
+                told.leave(one, "OUTSIDE_IMAGE")
                 return None
             _tell_clipped(one, kind, over, told)
             ring = inner
-        return _ring_numbers(ring, width, height)
+        return ring_numbers(ring, width, height)
 
     def _obb(self, one: Annotation, kind: Kind, width: float, height: float, told: ItemLosses) -> str | None:
         corners = self._corners(one, kind, told)
         if corners is None:
-            told.leave(one, kind, "NOT_SUPPORTED")
+            told.leave(one, "NOT_SUPPORTED")
             return None
-        if (over := _over(corners, width, height)) > 0:
+        if (over := excess(corners, width, height)) > 0:
             _tell_clipped(one, kind, over, told)
-        return _ring_numbers(corners, width, height)
+        return ring_numbers(corners, width, height)
 
     def _pose(self, one: Annotation, kind: Kind, width: float, height: float, told: ItemLosses) -> str | None:
         if one.points is None:
-            told.leave(one, kind, "NOT_SUPPORTED", "an annotation without key points among those with")
+            told.leave(one, "NOT_SUPPORTED", "an annotation without key points among those with")
             return None
         box = _fitting_box(one, kind, width, height, told)
         if box is None:
@@ -239,7 +252,7 @@ class YoloWriter:
             shown = kind_of(Annotation(0, shape=one.shape))
             told.change(one, kind, TO_BOX.get(shown, "ATTRIBUTES_DROPPED"), f"its {shown}")
         points = self._point_numbers(one, width, height, told)
-        return f"{_box_numbers(box, width, height)} {points}"
+        return f"{box_numbers(box, width, height)} {points}"
 
     # task -> what makes the numbers of a row
     numbers_of: ClassVar = {"detect": _detect, "segment": _segment, "obb": _obb, "pose": _pose}
@@ -256,7 +269,7 @@ class YoloWriter:
                 told.change(one, "keypoints", "CLIPPED", "a key point lies outside the image", [x, y])
             if seen not in (1, 2):
                 told.change(one, "keypoints", "KEYPOINT_PROFILE", "visible is 1 or 2", seen)
-            numbers.append(f"{_ring_numbers([x, y], width, height)} {1 if seen == 1 else 2}")
+            numbers.append(f"{ring_numbers([x, y], width, height)} {1 if seen == 1 else 2}")
         missing = self._points - len(points) // 3
         if missing > 0:
             told.change(one, "keypoints", "KEYPOINT_PROFILE", f"{missing} points were added as not labelled")
@@ -309,7 +322,7 @@ class YoloWriter:
         """Leave out all annotations of an item that has no place here."""
         told = ItemLosses(item, losses)
         for one in item.annotations:
-            told.leave(one, kind_of(one), code, item.media)
+            told.leave(one, code, item.media)
 
 
 def _fitting_box(one: Annotation, kind: Kind, width: float, height: float, told: ItemLosses) -> Box | None:
@@ -318,59 +331,28 @@ def _fitting_box(one: Annotation, kind: Kind, width: float, height: float, told:
     """
     box = box_around(one)
     if box is None:
-        told.leave(one, kind, "ZERO_AREA")
+        told.leave(one, "ZERO_AREA")
         return None
     over = max(-box[0], -box[1], box[0] + box[2] - width, box[1] + box[3] - height)
     if over > 0:
         inner = clip_box(box, width, height)
         if inner is None:
-            told.leave(one, kind, "OUTSIDE_IMAGE")
+            told.leave(one, "OUTSIDE_IMAGE")
             return None
         _tell_clipped(one, kind, over, told)
         box = inner
-    if box[2] < width * _ROUNDING or box[3] < height * _ROUNDING:
-        told.leave(one, kind, "ZERO_AREA", _TOO_SMALL)
+    if box[2] < width * ROUNDING or box[3] < height * ROUNDING:
+        told.leave(one, "ZERO_AREA", _TOO_SMALL)
         return None
     return box
-
-
-def _over(ring: list[float], width: float, height: float) -> float:
-    """Return by how many pixels a ring leaves the image at most."""
-    return max(-min(ring), max(ring[::2]) - width, max(ring[1::2]) - height)
 
 
 def _tell_clipped(one: Annotation, kind: Kind, over: float, told: ItemLosses) -> None:
     if over > _CLIP_SLACK:
         told.change(one, kind, "CLIPPED", f"by {over:g} pixels")
+    else:
+        told.snap(over)
 
 
 def _plain_text(text: str) -> str:
     return text if text.replace("/", "").isalnum() else json.dumps(text)
-
-
-def _box_numbers(box: Box, width: float, height: float) -> str:
-    x, y, w, h = box
-    return f"{(x + w / 2) / width:.6f} {(y + h / 2) / height:.6f} {w / width:.6f} {h / height:.6f}"
-
-
-def _ring_numbers(ring: list[float], width: float, height: float) -> str:
-    """Return a ring's coordinates relative to the image, cut to it."""
-    xs, ys = ring[::2], ring[1::2]
-    if min(xs) < 0 or max(xs) > width:
-        xs = [min(max(x, 0.0), width) for x in xs]
-    if min(ys) < 0 or max(ys) > height:
-        ys = [min(max(y, 0.0), height) for y in ys]
-    numbers = list(ring)
-    numbers[::2] = [x / width for x in xs]
-    numbers[1::2] = [y / height for y in ys]
-    return ("%.6f " * len(numbers) % tuple(numbers))[:-1]
-
-
-def _mirrored(names: tuple[str, ...]) -> list[int]:
-    """Return for each point the one that it becomes in a mirrored image: left and right are exchanged."""
-    places = {name: index for index, name in enumerate(names)}
-    mirrored = []
-    for index, name in enumerate(names):
-        other = name.replace("left", "\0").replace("right", "left").replace("\0", "right")
-        mirrored.append(places.get(other, index))
-    return mirrored if len(set(mirrored)) == len(names) else list(range(len(names)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -76,13 +77,13 @@ class RayActorExecutor:
     def execute(self, action: ActionClass | str, params: Mapping[str, Any] | None = None) -> Any:
         """Run an action on the kept actor and return its result. The first call creates the actor.
 
-        Raises ValidationError for parameters that do not fit, ExecutionError for a failed action or a
-        worker that died; the actor is dropped then.
+        Raises InvalidRequest where no node could ever hold the actor, ValidationError for parameters that do
+        not fit, ExecutionError for a failed action or a worker that died; the actor is dropped then.
         """
         import ray  # 250 ms and 60 MB, only where Ray is used
 
         if self._own is None:
-            self._cluster.connect()
+            check_fits(self._resources, self._cluster.connect())
             name = worker_name()
             self._own = create_worker(actor_options(self._resources, name, detached=False), name)
         target = self._target(action)
@@ -213,7 +214,8 @@ class RayActorExecutor:
     def _target(self, action: ActionClass | str) -> Any:
         """Return what the worker needs to find an action: its class, or the plugin and its entrypoint."""
         if not isinstance(action, str):
-            return getattr(action, "_action_class", action)
+            found = getattr(action, "_action_class", action)
+            return self._place_of(found) or found
         if action in self._targets:
             return self._targets[action]
         discovery = PluginDiscovery.from_path(self._working_dir or Path.cwd())
@@ -223,6 +225,20 @@ class RayActorExecutor:
             make_importable(discovery.root, module)  # the result may be of one of the plugin's own classes
         self._targets[action] = str(discovery.root), f"{module}:{name}", discovery.config.code
         return self._targets[action]
+
+    def _place_of(self, action: Any) -> tuple[str, str, str] | None:
+        """Return where a worker finds a class of the plugin in `working_dir`, None for any other.
+
+        Ray hands a class of a module over by its name, and the worker does not know the folder.
+        """
+        module = sys.modules.get(getattr(action, "__module__", "__main__"))
+        file = getattr(module, "__file__", None)
+        if self._working_dir is None or module is None or file is None or module.__name__ == "__main__":
+            return None
+        name = getattr(action, "__name__", "")
+        if not Path(file).resolve().is_relative_to(self._working_dir) or vars(module).get(name) is not action:
+            return None
+        return str(self._working_dir), f"{module.__name__}:{name}", module.__name__
 
 
 def _is_near(claim: Claim) -> bool:

@@ -75,6 +75,8 @@ def runtime_env(request: RunRequest, server: JobServer | None, *, skip_satisfied
     for name in ("pip", "uv"):
         if name in env:
             env[name] = _installed(name, env[name], root)
+            if not env[name]["packages"]:
+                del env[name]  # Ray makes no Python for it, so the job gets ours
     if not any(env.get(name) for name in _PYTHONS):
         env.update(packages_env(root, request.packages, skip_satisfied=skip_satisfied))
     env["env_vars"] = {
