@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -24,13 +23,12 @@ from synapse_core.pipelines.plan import find_named, plan_pipeline
 from synapse_core.runs import Run
 from synapse_core.runs.request import make_request
 from synapse_mcp import cli_datasets, cli_plugins
-from synapse_mcp.cli_text import unmarked
+from synapse_mcp.cli_text import console, unmarked
 from synapse_mcp.demo import run_demo, show_seeded
 from synapse_mcp.records import run_record
 from synapse_mcp.settings import Settings
 from synapse_mcp.tools.status import status_of
 
-console = Console()
 app = typer.Typer(
     name="synapse-mcp",
     help="Build, run and ship machine-learning plugins. Without a command: serve MCP over stdio.",
@@ -199,7 +197,7 @@ def list_runs(
             f"{each.progress.fraction:.0%}",
             each.created.astimezone().strftime("%d %b %H:%M:%S"),
         )
-    console.print(table)
+    console.print(table, soft_wrap=False)
 
 
 @runs_app.command("show")

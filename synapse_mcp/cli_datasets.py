@@ -7,21 +7,18 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from synapse_core.datasets import ConversionResult, DatasetSummary, convert, inspect
 from synapse_core.errors import LossyConversion, SynapseError
 from synapse_core.plain_text import plain
-from synapse_mcp.cli_text import unmarked
+from synapse_mcp.cli_text import console, errors, unmarked
 
 # The exit code of a strict conversion that would lose something.
 _LOSSY = 3
 
 app = typer.Typer()
-console = Console()
-errors = Console(stderr=True)
 
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help="A folder, an annotation file or a URL.")]
 SourceFormat = Annotated[str, typer.Option("--from", metavar="FORMAT", help="Detected where it is left out.")]
@@ -122,7 +119,7 @@ def _print_result(result: ConversionResult) -> None:
             table.add_row(
                 code, f"{count:,}", "" if first is None else unmarked(f"{first.item} {first.message}")
             )
-        console.print(table)
+        console.print(table, soft_wrap=False)
     if losses.largest_error_pixels:
         console.print(
             f"Coordinates differ by at most {losses.largest_error_pixels:.2g} pixels.", highlight=False

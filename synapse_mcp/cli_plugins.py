@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from synapse_core import scaffold
 from synapse_core.config import load_config
@@ -18,12 +17,12 @@ from synapse_core.errors import SynapseError
 from synapse_core.plain_text import plain
 from synapse_core.registry import Registry
 from synapse_core.scaffold import CreatedPlugin
+from synapse_mcp.cli_text import console
 from synapse_mcp.settings import Settings
 from synapse_mcp.tools.authoring import place_for_plugins
 from synapse_mcp.tools.publishing import release_of
 
 app = typer.Typer()
-console = Console(highlight=False, soft_wrap=True)
 
 
 @app.command()
