@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any
 
 import msgspec
@@ -24,6 +25,10 @@ _ACTION_CHARS = 3_800
 _RESULT_SCHEMA_CHARS = 500
 _ISSUE_CHARS = 300
 _LINE_CHARS = 200
+
+# A query for "greeting" finds "greet"; shorter words begin too many others.
+_WORD = re.compile(r"\w+")
+_SHORTEST_BEGINNING = 4
 
 
 class PluginLine(msgspec.Struct):
@@ -133,13 +138,15 @@ def _page(home: Home, query: str | None, category: str | None, limit: int, curso
 
 
 def _matches(plugin: Plugin, words: list[str]) -> bool:
+    """Tell whether each word is in what a plugin says of itself, or begins with a word of that."""
     config = plugin.config
-    text = (
-        f"{plugin.code} {config.name} {config.description} {' '.join(config.actions)}"
-        if config
-        else plugin.code
-    )
-    return all(word in text.lower() for word in words)
+    said = [plugin.code]
+    if config:
+        said += [config.name, config.description]
+        said += [f"{name} {action.description}" for name, action in config.actions.items()]
+    text = " ".join(said).lower()
+    beginnings = tuple(word for word in _WORD.findall(text) if len(word) >= _SHORTEST_BEGINNING)
+    return all(word in text or word.startswith(beginnings) for word in words)
 
 
 def _category(plugin: Plugin) -> str:

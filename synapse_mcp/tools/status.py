@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -9,8 +10,10 @@ from mcp.server.mcpserver import Context
 
 from synapse_core import __version__
 from synapse_core.backend_choice import backend_address
+from synapse_core.describe import Issue
 from synapse_core.errors import BackendError, InvalidConfig
 from synapse_core.home import Home
+from synapse_core.registry import Plugin
 from synapse_mcp.app import App
 from synapse_mcp.lookup import app_of
 from synapse_mcp.settings import Settings
@@ -60,7 +63,7 @@ def status_of(home: Home, settings: Settings) -> Status:
     problems = [
         Problem(
             "broken_plugin",
-            f"{plugin.code}: {issue.message[:300]}",
+            f"{_place(plugin, issue)}: {issue.message[:300]}",
             issue.hint or f"Correct {plugin.root}/config.yaml.",
         )
         for plugin in plugins
@@ -102,6 +105,14 @@ def status_of(home: Home, settings: Settings) -> Status:
         problems=problems[:8],
         next="Follow the fixes above." if problems else "list_plugins() shows what can be run.",
     )
+
+
+def _place(plugin: Plugin, issue: Issue) -> str:
+    """Return where an issue is, as plugin (file:line)."""
+    if issue.file is None:
+        return plugin.code
+    line = "" if issue.line is None else f":{issue.line}"
+    return f"{plugin.code} ({Path(issue.file).name}{line})"
 
 
 def _backend_problems(home: Home) -> list[Problem]:
