@@ -1,6 +1,6 @@
 """The gate before the server's HTTP endpoint: what gets no further, and what ends when the server does.
 
-Who the request comes from is known here already; what a tool needs of a token is asked where tools are called.
+Who a request comes from is known here already; what a tool needs of a token is asked where tools are called.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 # After a pause a client may make so many seconds' worth of calls at once.
 _BURST_SECONDS = 5.0
+# And so many in any case: to get acquainted takes a client several.
+_SMALLEST_BURST = 10.0
 _MOST_CLIENTS = 10_000
 
 
@@ -17,7 +19,7 @@ class RateLimit:
 
     def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_second = per_second
-        self._most = max(1.0, per_second * _BURST_SECONDS)
+        self._most = max(_SMALLEST_BURST, per_second * _BURST_SECONDS)
         self._clock = clock
         # Of each client: how many calls were left, and when.
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
