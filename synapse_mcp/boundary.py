@@ -26,6 +26,7 @@ from synapse_core.errors import SynapseError
 from synapse_mcp.app import App
 from synapse_mcp.call_records import audit_call
 from synapse_mcp.masking import masked, masked_data
+from synapse_mcp.output_schemas import output_schema
 from synapse_mcp.principals import Scope, current_principal
 
 log = logging.getLogger(__name__)
@@ -77,10 +78,12 @@ class SynapseServer(MCPServer[App]):
     """An MCPServer whose schemas are small and whose errors teach.
 
     A tool returns a record (structure and text, each complete) or a text (text only).
-    app: the state that the lifespan has opened last; over HTTP there is one for all.
+    app: the state that the lifespan has opened last; over HTTP there is one for all. shows_output_schemas:
+    whether the list has the schemas of answers too.
     """
 
     app: App | None = None
+    shows_output_schemas = False
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -107,6 +110,10 @@ class SynapseServer(MCPServer[App]):
         """Return the tools that the caller's token allows, all of them where there are no tokens."""
         tools = await super().list_tools()
         principal = current_principal()
+        if self.shows_output_schemas:
+            for tool in tools:
+                if tool.name in self._specs:
+                    tool.output_schema = output_schema(self._specs[tool.name].handler)
         if principal is None:
             return tools
         return [tool for tool in tools if principal.may(self._scope_of(tool.name))]

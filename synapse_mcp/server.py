@@ -52,6 +52,7 @@ def build_server(settings: Settings) -> SynapseServer:
         log_level="WARNING",
         lifespan=lifespan,
     )
+    server.shows_output_schemas = settings.output_schemas
     for spec in chosen_tools(settings, TOOLS):
         server.register(spec)
     register_prompts(server)
