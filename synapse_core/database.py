@@ -37,6 +37,8 @@ runs = sa.Table(
     # The fold of the first `events_read` bytes of events.jsonl.
     sa.Column("snapshot", sa.LargeBinary, nullable=False),
     sa.Column("events_read", sa.BigInteger, nullable=False),
+    # Who submitted it, where a server tells its users apart. Later than the others: homes may lack it.
+    sa.Column("principal", sa.String(200), nullable=True),
     sa.Index("runs_by_age", "created", "run_id"),
     sa.Index("runs_by_state", "state"),
 )
@@ -75,6 +77,8 @@ def open_database(
             connection.execute(CreateTable(table, if_not_exists=True))
             for index in table.indexes:
                 connection.execute(CreateIndex(index, if_not_exists=True))
+        if runs in tables.sorted_tables:
+            _add_missing_columns(connection, runs)
     return engine
 
 
@@ -88,6 +92,23 @@ def database_address(home: Path, url: str | None = None) -> sa.URL:
         # Which driver a bare name means changed between versions of SQLAlchemy.
         address = address.set(drivername="postgresql+psycopg")
     return address
+
+
+def _add_missing_columns(connection: sa.Connection, table: sa.Table) -> None:
+    """Give a table of an earlier version the columns that came later, all of which may be empty."""
+    for column in table.columns:
+        if column.name not in _columns(connection, table):
+            kind = column.type.compile(connection.dialect)
+            try:
+                connection.execute(sa.text(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}"))
+            except sa.exc.OperationalError:
+                # Another server of this home can have been faster.
+                if column.name not in _columns(connection, table):
+                    raise
+
+
+def _columns(connection: sa.Connection, table: sa.Table) -> set[str]:
+    return {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
 
 
 def _connect_arguments(address: sa.URL) -> dict[str, object]:

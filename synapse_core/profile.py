@@ -10,15 +10,18 @@
         ray_token_path: ~/.synapse/ray.token
         ray_jobs_url: http://head.example:8265
         plugins: [~/plugins]
+        read_only: true
+        toolsets: [core, data]
 
-Everything may be left out. Tokens lie in files of their own, or in the environment, never in here.
+Everything may be left out. The last two are switches of the MCP server, any of which may stand here; it reads
+them itself. Tokens lie in files of their own, or in the environment, never in here.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +29,21 @@ from synapse_core.errors import InvalidConfig, did_you_mean
 from synapse_core.yaml_lines import read_yaml
 
 _TEXTS = ("backend_url", "tenant", "token_path", "ray_address", "ray_token_path", "ray_jobs_url")
-_KEYS = (*_TEXTS, "plugins")
+# Switches of the MCP server, which knows what they mean.
+SWITCH_KEYS = (
+    *("read_only", "toolsets", "tools", "exclude_tools", "allow_path", "output_schemas", "confirm", "audit"),
+    *("http", "token_file", "allowed_host", "allowed_origin", "rate_limit"),
+)
+_KEYS = (*_TEXTS, "plugins", *SWITCH_KEYS)
 _TOP_KEYS = ("default_profile", "profiles")
 
 
 @dataclass(frozen=True)
 class Profile:
-    """name: None where no profile is in use. Paths are absolute."""
+    """name: None where no profile is in use. Paths are absolute.
+
+    switches: of the MCP server, as they stand there: texts, numbers, true or false, or lists of texts.
+    """
 
     name: str | None = None
     backend_url: str | None = None
@@ -42,6 +53,7 @@ class Profile:
     ray_token_path: Path | None = None
     ray_jobs_url: str | None = None
     plugins: tuple[Path, ...] = ()
+    switches: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 def config_path() -> Path:
@@ -82,6 +94,7 @@ def find_profile(name: str | None = None) -> Profile:
         ray_token_path=path("ray_token_path"),
         ray_jobs_url=entries.get("ray_jobs_url"),
         plugins=tuple(Path(folder).expanduser() for folder in entries.get("plugins", ())),
+        switches={key: entries[key] for key in SWITCH_KEYS if entries.get(key) is not None},
     )
 
 
@@ -128,8 +141,11 @@ def _read(file: Path) -> dict[str, Any]:
             if key not in _KEYS:
                 complain(place, f"is no setting.{did_you_mean(key, _KEYS)}")
             elif key == "plugins":
-                if not (isinstance(value, list) and all(isinstance(each, str) for each in value)):
+                if not _is_list_of_texts(value):
                     complain(place, "should be a list of folders")
+            elif key in SWITCH_KEYS:
+                if not (isinstance(value, str | bool | int | float | None) or _is_list_of_texts(value)):
+                    complain(place, "should be a text, a number, true, false or a list of texts")
             elif not isinstance(value, str):
                 complain(place, "should be a text")
         if not isinstance(entries, dict | None):
@@ -141,3 +157,7 @@ def _read(file: Path) -> dict[str, Any]:
             hint="Correct the file; the README shows every key.",
         )
     return settings
+
+
+def _is_list_of_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)

@@ -100,7 +100,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     then. parent: the run folder of the pipeline that this run belongs to. resume_from: the run that the
     pipeline goes on with.
     home, profile: where the run was submitted and with which profile's settings, for the backend; home is
-    empty for a worker that does not have its disk.
+    empty for a worker that does not have its disk. principal: who submitted it, where a server tells its
+    users apart.
     """
 
     run_id: str
@@ -124,6 +125,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     resume_from: str | None = None
     home: str = ""
     profile: str | None = None
+    principal: str | None = None
 
 
 class Submission(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,10 +1,11 @@
-"""`python -m synapse_mcp` and `synapse-mcp`: the server over standard input and output, or a command."""
+"""`python -m synapse_mcp` and `synapse-mcp`: the server, or a command."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 
+from synapse_core.errors import SynapseError
 from synapse_mcp.wire import claim_wire, serve_stdio
 
 
@@ -25,10 +26,20 @@ def serve(arguments: Sequence[str]) -> int:
 
     settings = parse_arguments(arguments)
     # Claimed before the heavy imports: nothing that any of them prints can reach the client.
-    wire = claim_wire()
+    wire = claim_wire() if settings.http is None else None
     from synapse_mcp.server import build_server  # one of them
 
-    return serve_stdio(build_server(settings), wire)
+    try:
+        server = build_server(settings)
+        if wire is not None:
+            return serve_stdio(server, wire)
+        from synapse_mcp.http.serving import serve_http  # uvicorn, for who listens
+
+        assert settings.http is not None, "else the wire was claimed"
+        return serve_http(server, settings.http)
+    except SynapseError as error:
+        sys.stderr.write(f"synapse-mcp: {error.message} {error.hint or ''}\n")
+        return 2
 
 
 if __name__ == "__main__":

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 from anyio import to_thread
 
+from synapse_mcp.audit import FILE_NAME, AuditLog
+from synapse_mcp.principals import current_principal
 from synapse_mcp.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,10 +33,24 @@ class App:
         self._home: Home | None = None
         self._opening = threading.Lock()
         self._limiter: anyio.CapacityLimiter | None = None
+        self.audit = AuditLog(settings.home / FILE_NAME) if settings.audits else None
+        self._waits: set[anyio.CancelScope] = set()
+        self.is_draining = False
 
     @property
     def home(self) -> Home:
-        """The home; opening it imports the database and the executors."""
+        """The home as the principal of the call has it: of the runs, their own; all of them where nobody is
+        told apart. Opening it imports the database and the executors.
+        """
+        principal = current_principal()
+        home = self._whole_home()
+        if principal is None:
+            return home
+        theirs = copy.copy(home)
+        theirs.runs = home.runs.of(principal.name, sees_all=principal.is_admin)
+        return theirs
+
+    def _whole_home(self) -> Home:
         with self._opening:
             if self._home is None:
                 self._home = self.settings.open_home()
@@ -52,6 +70,22 @@ class App:
         if is_new:
             self.home.runs.begin(run)
         return run
+
+    @contextmanager
+    def waiting(self, wait_seconds: float) -> Iterator[None]:
+        """Give what stands inside so much time, and none once the server is to end. In the event loop."""
+        with anyio.move_on_after(0 if self.is_draining else wait_seconds) as scope:
+            self._waits.add(scope)
+            try:
+                yield
+            finally:
+                self._waits.discard(scope)
+
+    def end_waits(self) -> None:
+        """Have every wait end now, so that its call is answered with what is known. In the event loop."""
+        self.is_draining = True
+        for scope in self._waits:
+            scope.cancel()
 
     def close(self) -> None:
         """Let go of everything; runs go on."""

@@ -9,6 +9,7 @@ import functools
 import json
 import logging
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from keyword import iskeyword
@@ -18,12 +19,15 @@ import msgspec
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp.types import CallToolResult, ImageContent, InputRequiredResult, TextContent, ToolAnnotations
+from mcp.types import CallToolResult, ImageContent, InputRequiredResult, TextContent, Tool, ToolAnnotations
 from pydantic import ValidationError
 
 from synapse_core.errors import SynapseError
 from synapse_mcp.app import App
+from synapse_mcp.call_records import audit_call
 from synapse_mcp.masking import masked, masked_data
+from synapse_mcp.output_schemas import output_schema
+from synapse_mcp.principals import Scope, current_principal
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +48,21 @@ class ToolSpec:
     is_destructive: bool = False
     is_idempotent: bool = False
     is_open_world: bool = False
+    # What a token has to allow, where it is not what the rest says.
+    needs: Scope | None = None
+
+    @property
+    def name(self) -> str:
+        return self.handler.__name__
+
+    @property
+    def scope(self) -> Scope:
+        """What a token has to allow: admin for what cannot be taken back, read for what changes nothing."""
+        if self.needs is not None:
+            return self.needs
+        if self.is_destructive or self.toolset == "publish":
+            return "admin"
+        return "read" if self.reads_only else "run"
 
     @property
     def annotations(self) -> ToolAnnotations:
@@ -59,11 +78,21 @@ class SynapseServer(MCPServer[App]):
     """An MCPServer whose schemas are small and whose errors teach.
 
     A tool returns a record (structure and text, each complete) or a text (text only).
+    app: the state that the lifespan has opened last; over HTTP there is one for all. shows_output_schemas:
+    whether the list has the schemas of answers too.
     """
+
+    app: App | None = None
+    shows_output_schemas = False
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._specs: dict[str, ToolSpec] = {}
 
     def register(self, spec: ToolSpec) -> None:
         """Add a tool of the table."""
-        name = spec.handler.__name__
+        name = spec.name
+        self._specs[name] = spec
         self.add_tool(
             _answering(spec.handler),
             name=name,
@@ -77,13 +106,47 @@ class SynapseServer(MCPServer[App]):
         assert tool is not None, "it was added above"
         tool.parameters = without_usual_limits(compact_schema(tool.parameters))
 
+    async def list_tools(self) -> list[Tool]:
+        """Return the tools that the caller's token allows, all of them where there are no tokens."""
+        tools = await super().list_tools()
+        principal = current_principal()
+        if self.shows_output_schemas:
+            for tool in tools:
+                if tool.name in self._specs:
+                    tool.output_schema = output_schema(self._specs[tool.name].handler)
+        if principal is None:
+            return tools
+        return [tool for tool in tools if principal.may(self._scope_of(tool.name))]
+
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[App, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
-        """Call a tool; wrong names and arguments are answered with what there is instead."""
+        """Call a tool, and record the call; wrong names and arguments are answered with what there is."""
+        began = time.perf_counter()
+        result: CallToolResult | InputRequiredResult | None = None
+        try:
+            result = await self._call(name, arguments, context)
+            return result
+        finally:
+            audit_call(name, arguments, time.perf_counter() - began, result, context)
+
+    def _scope_of(self, name: str) -> Scope:
+        return self._specs[name].scope if name in self._specs else "run"
+
+    async def _call(
+        self, name: str, arguments: dict[str, Any], context: Context[App, Any] | None
+    ) -> CallToolResult | InputRequiredResult:
         tool = self._tool_manager.get_tool(name)
+        principal = current_principal()
+        if tool is not None and principal is not None and not principal.may(self._scope_of(name)):
+            return failure(
+                "scope_needed",
+                f"{name} needs the scope {self._scope_of(name)!r}; the token of {principal.name!r} has "
+                f"{', '.join(sorted(principal.scopes))}. Nothing was done.",
+                hint="Ask whoever runs this server for a token with that scope.",
+            )
         if tool is None:
-            known = [each.name for each in self._tool_manager.list_tools()]
+            known = [each.name for each in await self.list_tools()]
             return failure(
                 "unknown_tool", f"There is no tool {name!r}.{_nearest(name, known)}", details={"tools": known}
             )

@@ -45,6 +45,11 @@ def masked_data(value: Any) -> Any:
     return walk(value)
 
 
+def is_secret_name(name: str) -> bool:
+    """Return True where a name says that its value is a secret."""
+    return _SECRET_NAME.search(name) is not None
+
+
 def _masked(text: str, known: list[str]) -> str:
     for value in known:
         text = text.replace(value, MASK)

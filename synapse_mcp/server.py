@@ -12,6 +12,7 @@ from mcp.server import MCPServer
 from synapse_core import __version__
 from synapse_mcp.app import App
 from synapse_mcp.boundary import SynapseServer
+from synapse_mcp.choosing import chosen_tools
 from synapse_mcp.prompts import register_prompts
 from synapse_mcp.resources import register_resources
 from synapse_mcp.settings import Settings
@@ -37,7 +38,7 @@ def build_server(settings: Settings) -> SynapseServer:
 
     @asynccontextmanager
     async def lifespan(_server: MCPServer[App]) -> AsyncIterator[App]:
-        app = App(settings)
+        app = server.app = App(settings)
         try:
             yield app
         finally:
@@ -51,9 +52,9 @@ def build_server(settings: Settings) -> SynapseServer:
         log_level="WARNING",
         lifespan=lifespan,
     )
-    for spec in TOOLS:
-        if spec.toolset in settings.toolsets:
-            server.register(spec)
+    server.shows_output_schemas = settings.output_schemas
+    for spec in chosen_tools(settings, TOOLS):
+        server.register(spec)
     register_prompts(server)
     register_resources(server)
     return server

@@ -70,7 +70,7 @@ def serve_stdio(server: MCPServer[Any], wire: Wire, grace_seconds: float = 2.0) 
     `def`) need more than grace_seconds, the process ends without waiting for the rest.
     An error of the server itself, such as a lifespan that fails to start, is raised.
     """
-    ending = _Ending(grace_seconds)
+    ending = Ending(grace_seconds)
     try:
         asyncio.run(_serve(server, wire, ending))
     except BaseException:
@@ -82,7 +82,7 @@ def serve_stdio(server: MCPServer[Any], wire: Wire, grace_seconds: float = 2.0) 
     os._exit(ending.code)
 
 
-async def _serve(server: MCPServer[Any], wire: Wire, ending: _Ending) -> None:
+async def _serve(server: MCPServer[Any], wire: Wire, ending: Ending) -> None:
     """Connect the wire to the server; return when the server has ended and its last answer is written."""
     import anyio  # after the claim
 
@@ -98,7 +98,7 @@ async def _serve(server: MCPServer[Any], wire: Wire, ending: _Ending) -> None:
         tasks.cancel_scope.deadline = anyio.current_time() + FLUSH_SECONDS
 
 
-class _Ending:
+class Ending:
     """The first reason to end decides the exit code; from then on the process has grace_seconds left."""
 
     def __init__(self, grace_seconds: float) -> None:
@@ -134,7 +134,7 @@ class _Transport:
     `read` and `stop_soon` run in other threads, the rest in the event loop.
     """
 
-    def __init__(self, wire: Wire, ending: _Ending) -> None:
+    def __init__(self, wire: Wire, ending: Ending) -> None:
         import anyio  # after the claim
         from mcp.shared.message import SessionMessage
 

@@ -18,6 +18,7 @@ from synapse_core.registry import Registry
 from synapse_core.runs import Run, Runs
 from synapse_core.runs.request import make_request
 from synapse_mcp.settings import example_plugins
+from synapse_mcp.switches import SWITCHES
 
 WAIT_SECONDS = 60.0
 
@@ -42,6 +43,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every test has a home of its own, and nothing of the user's settings."""
     for name in ("SYNAPSE_PLUGIN_PATHS", "SYNAPSE_RAY_ADDRESS", "RAY_ADDRESS", "SYNAPSE_DATABASE_URL"):
         monkeypatch.delenv(name, raising=False)
+    for switch in SWITCHES:
+        monkeypatch.delenv(switch.variable, raising=False)
     for name in ("SYNAPSE_PROFILE", "SYNAPSE_HOST", "SYNAPSE_ACCESS_TOKEN", "SYNAPSE_TENANT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SYNAPSE_CONFIG", str(tmp_path / "config.yaml"))

@@ -81,8 +81,12 @@ FENCES: dict[str, tuple[str, ...]] = {
         "synapse_core.deployments.rollout",
     ),
     "fastapi": ("synapse_core.backend.service", "synapse_core.actions.inference"),
-    "starlette": ("synapse_core.backend.service", "synapse_core.actions.inference.ingress"),
-    "uvicorn": ("synapse_core.backend.service",),
+    "starlette": (
+        "synapse_core.backend.service",
+        "synapse_core.actions.inference.ingress",
+        "synapse_mcp.http",
+    ),
+    "uvicorn": ("synapse_core.backend.service", "synapse_mcp.http.serving"),
     "yaml": ("synapse_core.yaml_lines",),
     "regex": ("synapse_core.runs.log",),
     "fsspec": ("synapse_core.datasets.source", "synapse_core.storage.memory"),
@@ -164,6 +168,7 @@ BROAD_HANDLERS = {
     "synapse_core.scaffold.writing:put_action": "takes back what was begun, then raises it again",
     "synapse_core.datasets.part_processes:results_of": "raised again in the process that asked for the part",
     "synapse_mcp.boundary:_answering": "the boundary: a crash reaches the agent as a failure",
+    "synapse_mcp.http.probes:_is_ready": "a probe gets an answer, whatever keeps the records shut",
     "synapse_mcp.wire:serve_stdio": "gives the process its time to end, then raises it again",
 }
 
@@ -232,6 +237,7 @@ NAMED_OBJECTS = {
     "synapse_mcp.cli_text.errors": "its complaints",
     "synapse_mcp.cli.ray_app": "the commands below `ray`",
     "synapse_mcp.cli.runs_app": "the commands below `runs`",
+    "synapse_mcp.switches.SWITCHES": "table: the switches of the server",
     "synapse_mcp.tools.TOOLS": "table: the tools",
 }
 WRITTEN_BY = {

@@ -21,6 +21,7 @@ def queued_run(request: RunRequest, created: datetime) -> Run:
         mode=request.mode,
         state=RunState.QUEUED,
         created=created,
+        principal=request.principal,
         actions=tuple(
             ActionEntry(name=entry.name, plugin=entry.request.plugin, action=entry.request.actions[0].name)
             for entry in request.pipeline

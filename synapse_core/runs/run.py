@@ -33,6 +33,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One run. `after` is the only way from one state to the next.
 
     actions: of a pipeline, each after those that it depends on; none where the run is one action.
+    principal: who submitted it, where a server tells its users apart.
     """
 
     run_id: str
@@ -52,6 +53,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     waiting: str | None = None
     actions: tuple[ActionEntry, ...] = ()
     last_seq: int = 0
+    principal: str | None = None
 
     @property
     def is_done(self) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import json
+import copy
+import hashlib
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -23,6 +23,7 @@ from synapse_core.processes import ProcessId
 from synapse_core.run_folder import RunFolder, RunRequest, new_run_id
 from synapse_core.runs.beginning import hand_over, queued_run
 from synapse_core.runs.log import LogPage, read_log
+from synapse_core.runs.paging import decoded_cursor, encoded_cursor, states_of
 from synapse_core.runs.reconcile import reconcile
 from synapse_core.runs.request import fingerprint_of
 from synapse_core.runs.run import Run, RunRow, fold
@@ -63,6 +64,9 @@ class Runs:
         self._home = home
         self._profile = profile
         self._adopts = adopts
+        # Whose the new runs are, and whose can be seen; None is nobody's in particular, and everybody's.
+        self._principal: str | None = None
+        self._seen: str | None = None
         self._beginnings: dict[str, ThreadPoolExecutor] = {}
         self._opened: RunStore | None = None
         self._opening = threading.Lock()
@@ -84,6 +88,18 @@ class Runs:
                 self._opened = RunStore(self._home)
             return self._opened
 
+    def of(self, principal: str, *, sees_all: bool = False) -> Runs:
+        """Return these runs as one principal has them: what they submit is theirs, the rest is not there.
+
+        sees_all: or is there even so. Folders are found by an id alone: ask `row` first. Closing is left to
+        the one that was opened.
+        """
+        _ = self._store  # opened once, for all of them
+        theirs = copy.copy(self)
+        theirs._principal = principal
+        theirs._seen = None if sees_all else principal
+        return theirs
+
     @property
     def modes(self) -> list[str]:
         """The modes in which runs can be executed here."""
@@ -101,14 +117,15 @@ class Runs:
         run could never be executed. Nothing is recorded then.
         """
         fingerprint = fingerprint_of(request)
+        asked_key, run_key = run_key, self._own_key(run_key)
         if run_key is not None and (row := self._store.by_key(run_key)) is not None:
-            return self._same(row, fingerprint, run_key), False
+            return self._same(row, fingerprint, asked_key), False
         self.check(request)
         request = msgspec.structs.replace(self._placed(request), run_id=new_run_id())
         run = queued_run(request, datetime.now(UTC))
         row = self._store.insert(run, run_key, fingerprint, self._me)
         if row is not None:
-            return self._same(row, fingerprint, run_key or ""), False
+            return self._same(row, fingerprint, asked_key), False
         try:
             self.folder(run.run_id).create(request)
         except OSError as error:
@@ -121,7 +138,13 @@ class Runs:
         entries = tuple(
             msgspec.structs.replace(entry, request=self._placed(entry.request)) for entry in request.pipeline
         )
-        return msgspec.structs.replace(request, home=str(self._home), profile=self._profile, pipeline=entries)
+        return msgspec.structs.replace(
+            request,
+            home=str(self._home),
+            profile=self._profile,
+            principal=self._principal,
+            pipeline=entries,
+        )
 
     def check(self, request: RunRequest) -> None:
         """Raise InvalidRequest or Unavailable where a request, or a part of it, could never be executed."""
@@ -158,8 +181,8 @@ class Runs:
         if row is None:
             # A script that hands runs to an executor itself writes their folders only.
             row = self._restored(run_id)
-        if row is None:
-            raise RunNotFound(run_id, self._store.recent_ids())
+        if row is None or self._seen not in (None, row.run.principal):
+            raise RunNotFound(run_id, self._store.recent_ids(principal=self._seen))
         return row
 
     def refresh(self, row: RunRow, most_bytes: int | None = None) -> RunRow:
@@ -208,24 +231,26 @@ class Runs:
         state: one of RunState, or 'active' for all that have not ended.
         Raises InvalidRequest for a state or a cursor that is none.
         """
-        states = _states(state)
-        before = _decoded_cursor(cursor)
-        rows = self._store.page(states=states, plugin=plugin, limit=limit + 1, before=before)
+        states = states_of(state)
+        before = decoded_cursor(cursor)
+        rows = self._store.page(
+            states=states, plugin=plugin, principal=self._seen, limit=limit + 1, before=before
+        )
         runs = [self.refresh(row, _GLANCE_BYTES).run for row in rows[:limit]]
         more = None
         if len(rows) > limit:
             last = runs[-1]
-            more = _encoded_cursor(last.created.timestamp(), last.run_id)
+            more = encoded_cursor(last.created.timestamp(), last.run_id)
         return [run for run in runs if not states or run.state in states], more
 
     def count_active(self) -> int:
         """Return how many runs have not ended."""
-        rows = self._store.page(states=_states("active"), limit=200)
+        rows = self._store.page(states=states_of("active"), principal=self._seen, limit=200)
         return sum(not self.refresh(row, _GLANCE_BYTES).run.is_done for row in rows)
 
     def reconcile_all(self) -> int:
         """Bring every run that has not ended up to date. Returns how many were found ended."""
-        rows = self._store.page(states=_states("active"), limit=10_000)
+        rows = self._store.page(states=states_of("active"), limit=10_000)
         return sum(self.refresh(row).run.is_done for row in rows)
 
     def stop(self, run_id: str, force: bool = False) -> Run:
@@ -345,7 +370,13 @@ class Runs:
         self._store.insert(run, None, fingerprint_of(request), ProcessId(0, ""))
         return self._store.get(run_id)
 
-    def _same(self, row: RunRow, fingerprint: str, run_key: str) -> Run:
+    def _own_key(self, run_key: str | None) -> str | None:
+        """Return the key under which a run is stored: two principals may use the same one."""
+        if run_key is None or self._principal is None:
+            return run_key
+        return hashlib.sha256(f"{self._principal}\0{run_key}".encode()).hexdigest()
+
+    def _same(self, row: RunRow, fingerprint: str, run_key: str | None) -> Run:
         if row.fingerprint != fingerprint:
             raise Conflict(
                 f"The run_key {run_key!r} already stands for run {row.run.run_id} "
@@ -364,31 +395,3 @@ def _is_final(run: Run) -> bool:
 def _is_waiting(folder: RunFolder) -> bool:
     """Return True where a run was submitted whole and nobody has begun it, or given it up."""
     return folder.claimed() is None and folder.exit() is None and folder.request() is not None
-
-
-def _states(state: str | None) -> tuple[RunState, ...]:
-    if state is None:
-        return ()
-    if state == "active":
-        return tuple(each for each in RunState if not each.is_terminal)
-    try:
-        return (RunState(state),)
-    except ValueError:
-        known = ", ".join(each.value for each in RunState)
-        raise InvalidRequest(f"There is no state {state!r}; the states are {known}, or 'active'.") from None
-
-
-def _encoded_cursor(created: float, run_id: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps([created, run_id]).encode()).decode()
-
-
-def _decoded_cursor(cursor: str | None) -> tuple[float, str] | None:
-    if cursor is None:
-        return None
-    try:
-        created, run_id = json.loads(base64.urlsafe_b64decode(cursor))
-        return float(created), str(run_id)
-    except (ValueError, TypeError):
-        raise InvalidRequest(
-            "This cursor is not one of ours.", hint="Pass next_cursor of the page before, unchanged."
-        ) from None

@@ -47,6 +47,7 @@ class RunStore:
             "state": run.state.value,
             "snapshot": msgspec.json.encode(run),
             "events_read": 0,
+            "principal": run.principal,
         }
         try:
             with self._connect() as connection:
@@ -112,23 +113,31 @@ class RunStore:
         *,
         states: tuple[RunState, ...] = (),
         plugin: str | None = None,
+        principal: str | None = None,
         limit: int,
         before: tuple[float, str] | None = None,
     ) -> list[RunRow]:
-        """Return rows, the newest first, that are older than `before` (created, run_id)."""
+        """Return rows, the newest first, that are older than `before` (created, run_id).
+
+        principal: only those of this one.
+        """
         query = sa.select(table).order_by(table.c.created.desc(), table.c.run_id.desc()).limit(limit)
         if states:
             query = query.where(table.c.state.in_([state.value for state in states]))
         if plugin is not None:
             query = query.where(table.c.plugin == plugin)
+        if principal is not None:
+            query = query.where(table.c.principal == principal)
         if before is not None:
             query = query.where(sa.tuple_(table.c.created, table.c.run_id) < before)
         with self._connect() as connection:
             return [_decoded(row) for row in connection.execute(query)]
 
-    def recent_ids(self, limit: int = 200) -> list[str]:
-        """Return the ids of the newest runs."""
+    def recent_ids(self, limit: int = 200, principal: str | None = None) -> list[str]:
+        """Return the ids of the newest runs. principal: only those of this one."""
         query = sa.select(table.c.run_id).order_by(table.c.created.desc()).limit(limit)
+        if principal is not None:
+            query = query.where(table.c.principal == principal)
         with self._connect() as connection:
             return list(connection.execute(query).scalars())
 

@@ -24,7 +24,16 @@ TOOLS: tuple[ToolSpec, ...] = (
     ToolSpec(runs.get_run, "Get a run", "core", reads_only=True),
     ToolSpec(runs.list_runs, "List runs", "core", reads_only=True),
     ToolSpec(runs.get_run_logs, "Read a run's log", "core", reads_only=True),
-    ToolSpec(runs.stop_run, "Stop a run", "core", reads_only=False, is_destructive=True, is_idempotent=True),
+    ToolSpec(
+        runs.stop_run,
+        "Stop a run",
+        "core",
+        reads_only=False,
+        is_destructive=True,
+        is_idempotent=True,
+        # Its own runs are all that a token without admin can name.
+        needs="run",
+    ),
     ToolSpec(datasets.inspect_dataset, "Inspect a dataset", "data", reads_only=True),
     ToolSpec(datasets.convert_dataset, "Convert a dataset", "data", reads_only=False),
     ToolSpec(datasets.preview_dataset, "Preview a dataset", "data", reads_only=True),

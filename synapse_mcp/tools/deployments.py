@@ -159,13 +159,14 @@ async def call_deployment(
 
 async def delete_deployment(ctx: Context[App, Any], name: str, confirm: str | None = None) -> Deletion:
     """Delete a deployment. Without confirm: what would go, and the word that confirms it."""
+    is_asked = app_of(ctx).settings.confirm != "off"
 
     def delete(home: Home) -> Deletion:
         found = home.deployments.get(name)
-        if confirm is None:
+        if confirm is None and is_asked:
             agreed = f"delete_deployment(name={name!r}, confirm={found.mark!r})"
             return _deletion(found, False, f"If the user agrees: {agreed}.", found.mark)
-        if confirm != found.mark:
+        if confirm is not None and confirm != found.mark:
             raise Conflict(
                 f"{confirm!r} does not confirm the end of {name!r} as it is now; nothing was deleted.",
                 {"version": found.version, "state": found.state},

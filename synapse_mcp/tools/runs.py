@@ -6,7 +6,6 @@ import secrets
 import time
 from typing import Annotated, Any, Literal
 
-import anyio
 import msgspec
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult
@@ -148,7 +147,7 @@ async def wait_for(ctx: Context[App, Any], run_id: str, wait_seconds: float) -> 
     run: Run | None = None
     if wait_seconds:
         async with ProgressReporter.open(ctx) as reporter:
-            with anyio.move_on_after(wait_seconds):
+            with app.waiting(wait_seconds):
                 async for run in follow(runs, run_id):
                     await reporter.report(run)
     if run is None:

@@ -48,6 +48,7 @@ class Status(msgspec.Struct, kw_only=True):
     backend: str
     runs: dict[str, int]
     problems: list[Problem]
+    switches: list[str] | msgspec.UnsetType = msgspec.UNSET
     next: str
 
 
@@ -103,6 +104,7 @@ def status_of(home: Home, settings: Settings) -> Status:
         backend=backend_address(home.profile) or "embedded",
         runs={"active": home.runs.count_active()},
         problems=problems[:8],
+        switches=list(settings.active) or msgspec.UNSET,
         next="Follow the fixes above." if problems else "list_plugins() shows what can be run.",
     )
 
