@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 # No answer is longer than this, whatever a plugin returned or printed.
 MOST_CHARS = 40_000
+_LIMITS = ("minimum", "exclusiveMinimum", "maximum", "maxLength", "default")
 
 Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
 
@@ -75,7 +76,7 @@ class SynapseServer(MCPServer[App]):
         # The manager is the SDK's own; there is no public way to a registered tool's schema.
         tool = self._tool_manager.get_tool(name)
         assert tool is not None, "it was added above"
-        tool.parameters = without_usual_limits(compact_schema(tool.parameters))
+        tool.parameters = without_limits(compact_schema(tool.parameters))
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[App, Any] | None = None
@@ -185,23 +186,16 @@ def compact_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     return compact
 
 
-def without_usual_limits(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a compact schema without what an agent need not read: it is told when it is not kept to.
+def without_limits(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a compact schema without what an agent need not read on every turn: limits and defaults.
 
-    That are lengths of texts, numbers that must not be below 0 or 1 or may be 100, and False as a default.
+    It is told of a limit when it does not keep to it; what is left out has a sensible default.
     """
     fields = {
-        name: {key: entry for key, entry in field.items() if not _is_usual(key, entry)}
+        name: {key: entry for key, entry in field.items() if key not in _LIMITS}
         for name, field in schema["properties"].items()
     }
     return {**schema, "properties": fields}
-
-
-def _is_usual(key: str, entry: Any) -> bool:
-    is_wide = (key in ("minimum", "exclusiveMinimum") and entry in (0, 1)) or (
-        key == "maximum" and entry >= 100
-    )
-    return is_wide or key == "maxLength" or (key == "default" and entry is False)
 
 
 def _without_null(node: dict[str, Any]) -> dict[str, Any]:

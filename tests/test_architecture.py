@@ -108,6 +108,7 @@ FENCES: dict[str, tuple[str, ...]] = {
         "synapse_core.datasets.png_mask",
         "synapse_core.datasets.preview",
     ),
+    "matplotlib": ("synapse_mcp.plot_child",),
     "platformdirs": ("synapse_core.environment",),
     "typer": ("synapse_mcp.cli", "synapse_mcp.cli_datasets", "synapse_mcp.cli_plugins"),
     "rich": (
@@ -135,9 +136,9 @@ COMES_WITH = {
     "requests": "google-cloud-storage",
 }
 # Extras of pyproject.toml whose packages a module of ours imports; it says what to install without them.
-EXTRAS = ("demo", "excel", "s3", "gcs", "sftp")
+EXTRAS = ("demo", "excel", "s3", "gcs", "sftp", "plot")
 # Starting a server, a supervisor or a script must not wait for these.
-HEAVY = ("ray", "numpy", "fastapi", "sqlalchemy")
+HEAVY = ("ray", "numpy", "fastapi", "sqlalchemy", "matplotlib")
 
 # module:function -> why it may catch whatever comes.
 BROAD_HANDLERS = {

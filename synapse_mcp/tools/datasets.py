@@ -34,8 +34,7 @@ async def inspect_dataset(
     format: _Format = "auto",  # noqa: A002  # what agents call it
     options: dict[str, Any] | None = None,
 ) -> InspectedDataset:
-    """What is in an annotated dataset: format, splits, classes, objects, sizes, problems. path: folder,
-    annotation file or URL. options: task, voc_coordinates."""
+    """An annotated dataset's format, splits, classes, objects, problems. path: or a URL."""
     app = app_of(ctx)
     path = allowed(app.settings, path)
 
@@ -59,7 +58,7 @@ async def preview_dataset(
     classes: list[str] | None = None,
     options: dict[str, Any] | None = None,
 ) -> CallToolResult:
-    """A picture of some images of a dataset with their annotations."""
+    """A picture of a dataset's images with their annotations."""
     app = app_of(ctx)
     path = allowed(app.settings, path)
 
@@ -85,9 +84,8 @@ async def convert_dataset(
     dry_run: bool = False,
     wait_seconds: WaitSeconds = 20,
 ) -> CallToolResult:
-    """Convert a dataset as a run; its result tells what was lost. to: coco, yolo, voc, dm_v2, ...
-    output: a new folder. options: task, bounds, crowds, splits, voc_coordinates,
-    class_order, strict. dry_run: only count the losses."""
+    """Convert a dataset as a run that tells what was lost. to: coco, yolo, voc, dm_v2, ... output: a new
+    folder. options: see get_guide. dry_run: only count losses."""
     app = app_of(ctx)
     path = allowed(app.settings, path)
     output = None if output is None or dry_run else allowed(app.settings, output)

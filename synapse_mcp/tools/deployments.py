@@ -83,7 +83,7 @@ class Deletion(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 async def list_deployments(ctx: Context[App, Any], name: str | None = None) -> DeploymentPage:
-    """Deployed models: state, replicas, url, last probe, errors."""
+    """Deployments: state, replicas, url, last probe, errors."""
 
     def page(home: Home) -> DeploymentPage:
         found = home.deployments.list() if name is None else [home.deployments.get(name)]
@@ -106,8 +106,7 @@ async def deploy_model(
     dry_run: bool = False,
     wait_seconds: WaitSeconds = 20,
 ) -> CallToolResult | DeployPlan:
-    """Deploy a model (id, name, name@version). The run succeeds once a live request was answered; until
-    then the old version serves."""
+    """Deploy a model (id, name, name@version); the old version serves until the new one has answered."""
     app = app_of(ctx)
 
     def request_of(home: Home) -> tuple[RunRequest, str]:
@@ -158,7 +157,7 @@ async def call_deployment(
 
 
 async def delete_deployment(ctx: Context[App, Any], name: str, confirm: str | None = None) -> Deletion:
-    """Delete a deployment. Without confirm: what would go, and the word that confirms it."""
+    """Delete a deployment. Without confirm: what would go, and the word for it."""
 
     def delete(home: Home) -> Deletion:
         found = home.deployments.get(name)

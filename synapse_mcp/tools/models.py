@@ -54,7 +54,7 @@ async def list_models(
     limit: Annotated[int, Field(ge=1, le=100)] = 20,
     cursor: int | None = None,
 ) -> ModelPage:
-    """Registered models, newest first. model: only of this name."""
+    """Registered models, newest first. model: by name."""
 
     def page(home: Home) -> ModelPage:
         backend = home.open_backend(deadline_seconds=_ANSWER_SECONDS)

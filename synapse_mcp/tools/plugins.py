@@ -90,7 +90,7 @@ async def list_plugins(
     limit: Annotated[int, Field(ge=1, le=100)] = 20,
     cursor: str | None = None,
 ) -> PluginPage:
-    """Plugins, broken ones included. query: in code, name, description, actions."""
+    """Plugins, also broken ones. query: words in any field."""
     known = [each.value for each in PluginCategory]
     if category is not None and category not in known:
         raise InvalidRequest(f"There is no category {category!r}; the categories are {', '.join(known)}.")
@@ -100,7 +100,7 @@ async def list_plugins(
 async def describe_plugin(
     ctx: Context[App, Any], plugin: str, action: str | None = None
 ) -> PluginRecord | ActionRecord:
-    """A plugin's actions and issues; with action: its parameter schema and an example call."""
+    """A plugin's actions and issues; with action: its parameters and an example call."""
     app = app_of(ctx)
     if action is not None:
         name = action

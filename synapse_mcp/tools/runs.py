@@ -60,9 +60,9 @@ async def run_action(
     timeout_seconds: Annotated[float | None, Field(gt=0)] = None,
     dry_run: bool = False,
 ) -> CallToolResult | Plan:
-    """Run an action as a durable run; wait at most wait_seconds; done:false means it goes on.
-    mode: local = process, task = Ray, job = Ray job. run_key makes a retry return the same run.
-    resources: num_cpus, num_gpus, memory (bytes)."""
+    """Run an action as a durable run; done:false: it goes on after wait_seconds (at most 50). mode: local
+    process, task on Ray, Ray job. run_key: a retry returns the same run. resources: num_cpus, num_gpus,
+    memory (bytes)."""
     app = app_of(ctx)
 
     def request_of(home: Home) -> RunRequest:
@@ -86,7 +86,7 @@ async def run_action(
 
 
 async def get_run(ctx: Context[App, Any], run_id: str, wait_seconds: WaitSeconds = 0) -> RunRecord:
-    """A run: state, progress, metrics, result or failure. wait_seconds waits for its end."""
+    """A run: state, progress, metrics, result, failure. wait_seconds (at most 50): for its end."""
     run = await wait_for(ctx, run_id, wait_seconds)
     return await app_of(ctx).call(lambda home: run_record(run, home.runs))
 
@@ -120,7 +120,7 @@ async def get_run_logs(
     cursor: Annotated[int | None, Field(ge=0)] = None,
     level: Literal["debug", "info", "warning", "error"] | None = None,
 ) -> str:
-    """What a run printed and logged, newest last. grep: a regular expression. cursor: of the last answer."""
+    """A run's output, newest last. grep: regular expression. cursor: of the last answer."""
 
     def read(home: Home) -> str:
         page = home.runs.log(
@@ -137,7 +137,7 @@ async def get_run_logs(
 
 
 async def stop_run(ctx: Context[App, Any], run_id: str, force: bool = False) -> RunRecord:
-    """Stop a run: rollbacks, after 8 s a kill of all it started. force kills at once."""
+    """Stop a run: rollbacks, then a kill of all it started. force: kill at once."""
     return await app_of(ctx).call(lambda home: run_record(home.runs.stop(run_id, force), home.runs))
 
 
