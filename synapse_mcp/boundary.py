@@ -9,21 +9,30 @@ import functools
 import json
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from keyword import iskeyword
 from typing import Any, TypeVar
 
 import msgspec
-from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp.types import CallToolResult, ImageContent, InputRequiredResult, TextContent, ToolAnnotations
+from mcp.types import (
+    CallToolResult,
+    ContentBlock,
+    ImageContent,
+    InputRequiredResult,
+    ResourceLink,
+    TextContent,
+    ToolAnnotations,
+)
 from pydantic import ValidationError
 
 from synapse_core.errors import SynapseError
 from synapse_mcp.app import App
+from synapse_mcp.links import links_of, without_links
 from synapse_mcp.masking import masked, masked_data
+from synapse_mcp.reading import ReadingServer
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +65,7 @@ class ToolSpec:
         )
 
 
-class SynapseServer(MCPServer[App]):
+class SynapseServer(ReadingServer):
     """An MCPServer whose schemas are small and whose errors teach.
 
     A tool returns a record (structure and text, each complete) or a text (text only).
@@ -98,7 +107,10 @@ class SynapseServer(MCPServer[App]):
                 hint="Correct the argument names and call again; nothing was done.",
             )
         try:
-            return await super().call_tool(name, arguments, context)
+            result = await super().call_tool(name, arguments, context)
+            if isinstance(result, CallToolResult) and context is not None:
+                return without_links(result, context.protocol_version)
+            return result
         except ToolError as error:
             if isinstance(error.__cause__, ValidationError):
                 return _wrong_arguments(name, error.__cause__)
@@ -117,7 +129,8 @@ def answer(record: Any) -> CallToolResult:
             f"The answer is {len(text):,} characters long; at most {MOST_CHARS:,} are sent.",
             hint="Ask for less: a smaller limit, one action instead of all, or a narrower filter.",
         )
-    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=plain)
+    content: list[ContentBlock] = [TextContent(type="text", text=text), *links_of(record)]
+    return CallToolResult(content=content, structured_content=plain)
 
 
 def picture(png: bytes, text: str) -> CallToolResult:
@@ -139,6 +152,7 @@ def failure(
     retryable: bool = False,
     details: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
+    links: Sequence[ResourceLink] = (),
 ) -> CallToolResult:
     """Return a tool error: a text that stands alone, and the same facts as structure."""
     error: dict[str, Any] = {"code": code, "message": message, "hint": hint, "retryable": retryable}
@@ -148,7 +162,7 @@ def failure(
     text = f"[{code}] {text}"
     structure = masked_data(msgspec.to_builtins({"error": error, **(extra or {})}, str_keys=True))
     return CallToolResult(
-        content=[TextContent(type="text", text=_cut(masked(text)))],
+        content=[TextContent(type="text", text=_cut(masked(text))), *links],
         structured_content=structure
         if len(json.dumps(structure)) <= MOST_CHARS
         else {"error": {"code": code}},

@@ -12,9 +12,13 @@ from mcp.server import MCPServer
 from synapse_core import __version__
 from synapse_mcp.app import App
 from synapse_mcp.boundary import SynapseServer
+from synapse_mcp.completions import register_completions
 from synapse_mcp.prompts import register_prompts
+from synapse_mcp.reading import CACHE_HINTS
 from synapse_mcp.resources import register_resources
 from synapse_mcp.settings import Settings
+from synapse_mcp.skills import Skills
+from synapse_mcp.subscriptions import register_subscriptions, watching
 from synapse_mcp.tools import TOOLS
 
 INSTRUCTIONS = """\
@@ -39,7 +43,8 @@ def build_server(settings: Settings) -> SynapseServer:
     async def lifespan(_server: MCPServer[App]) -> AsyncIterator[App]:
         app = App(settings)
         try:
-            yield app
+            async with watching(server, app):
+                yield app
         finally:
             app.close()
 
@@ -50,10 +55,14 @@ def build_server(settings: Settings) -> SynapseServer:
         instructions=INSTRUCTIONS,
         log_level="WARNING",
         lifespan=lifespan,
+        extensions=[Skills()],
+        cache_hints=CACHE_HINTS,
     )
     for spec in TOOLS:
         if spec.toolset in settings.toolsets:
             server.register(spec)
     register_prompts(server)
     register_resources(server)
+    register_subscriptions(server)
+    register_completions(server)
     return server

@@ -165,6 +165,7 @@ BROAD_HANDLERS = {
     "synapse_core.scaffold.writing:put_action": "takes back what was begun, then raises it again",
     "synapse_core.datasets.part_processes:results_of": "raised again in the process that asked for the part",
     "synapse_mcp.boundary:_answering": "the boundary: a crash reaches the agent as a failure",
+    "synapse_mcp.subscriptions:Watches._watch": "a watch that fails ends, and the server goes on",
     "synapse_mcp.wire:serve_stdio": "gives the process its time to end, then raises it again",
 }
 
@@ -233,6 +234,9 @@ NAMED_OBJECTS = {
     "synapse_mcp.cli_text.errors": "its complaints",
     "synapse_mcp.cli.ray_app": "the commands below `ray`",
     "synapse_mcp.cli.runs_app": "the commands below `runs`",
+    "synapse_mcp.completions.SOURCES": "table: argument -> where its values come from",
+    "synapse_mcp.resources.RESOURCES": "table: the resources",
+    "synapse_mcp.skills.SKILLS": "table: skill -> when to use it",
     "synapse_mcp.tools.TOOLS": "table: the tools",
 }
 WRITTEN_BY = {

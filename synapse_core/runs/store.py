@@ -126,9 +126,11 @@ class RunStore:
         with self._connect() as connection:
             return [_decoded(row) for row in connection.execute(query)]
 
-    def recent_ids(self, limit: int = 200) -> list[str]:
-        """Return the ids of the newest runs."""
+    def recent_ids(self, limit: int = 200, prefix: str = "") -> list[str]:
+        """Return the ids of the newest runs that begin with `prefix`."""
         query = sa.select(table.c.run_id).order_by(table.c.created.desc()).limit(limit)
+        if prefix:
+            query = query.where(table.c.run_id.startswith(prefix, autoescape=True))
         with self._connect() as connection:
             return list(connection.execute(query).scalars())
 

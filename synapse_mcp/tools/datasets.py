@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from mcp.server.mcpserver import Context
-from mcp.types import CallToolResult
+from mcp.types import CallToolResult, ResourceLink
 from pydantic import Field
 
 from synapse_core.home import Home
@@ -14,6 +14,7 @@ from synapse_core.runs.request import own_request
 from synapse_mcp.allowed_paths import allowed
 from synapse_mcp.app import App
 from synapse_mcp.boundary import picture
+from synapse_mcp.links import link
 from synapse_mcp.lookup import app_of
 from synapse_mcp.records import run_record
 from synapse_mcp.tools.runs import WaitSeconds, outcome, wait_for
@@ -26,6 +27,10 @@ class InspectedDataset(msgspec.Struct, kw_only=True):
 
     dataset: Any
     next: str
+
+    def links(self) -> list[ResourceLink]:
+        """Return where the formats can be read that it can be converted into."""
+        return [link("formats")]
 
 
 async def inspect_dataset(

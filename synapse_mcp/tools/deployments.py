@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 from mcp.server.mcpserver import Context
-from mcp.types import CallToolResult
+from mcp.types import CallToolResult, ResourceLink
 from pydantic import Field
 
 from synapse_core.deployments.deployments import Deployment
@@ -16,6 +16,7 @@ from synapse_core.home import Home
 from synapse_core.models import deploy_request, find_model
 from synapse_core.run_folder import Resources, RunRequest
 from synapse_mcp.app import App
+from synapse_mcp.links import MOST_LINKS, link
 from synapse_mcp.lookup import app_of
 from synapse_mcp.records import fitted, run_record
 from synapse_mcp.tools.models import name_of
@@ -47,6 +48,10 @@ class DeploymentRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
 class DeploymentPage(msgspec.Struct, kw_only=True):
     deployments: list[DeploymentRecord]
     next: str
+
+    def links(self) -> list[ResourceLink]:
+        """Return where the first of them can be read again."""
+        return [link("deployments", each.name) for each in self.deployments[:MOST_LINKS]]
 
 
 class DeployPlan(msgspec.Struct, kw_only=True):

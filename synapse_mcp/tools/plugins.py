@@ -105,7 +105,7 @@ async def describe_plugin(
     if action is not None:
         name = action
         return await app.call(lambda home: _action_record(home.registry.spec(plugin, name)))
-    return await app.call(lambda home: _plugin_record(home, plugin))
+    return await app.call(lambda home: plugin_record(home, plugin))
 
 
 def _page(home: Home, query: str | None, category: str | None, limit: int, cursor: str | None) -> PluginPage:
@@ -159,7 +159,8 @@ def _line(plugin: Plugin) -> PluginLine:
     )
 
 
-def _plugin_record(home: Home, code: str) -> PluginRecord:
+def plugin_record(home: Home, code: str) -> PluginRecord:
+    """Return a plugin as an agent sees it. Raises PluginNotFound."""
     plugin = home.registry.get(code)
     config = plugin.config
     description = home.registry.describe(code) if config else Description()
