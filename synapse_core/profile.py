@@ -98,6 +98,11 @@ def find_profile(name: str | None = None) -> Profile:
     )
 
 
+def profile_names() -> list[str]:
+    """Return the names of all profiles. Raises InvalidConfig for a file that cannot be used."""
+    return list(_read(config_path()).get("profiles") or {})
+
+
 def require_private(file: Path, what: str) -> None:
     """Raise InvalidConfig where others than the owner may read or write a file."""
     mode = file.stat().st_mode & 0o777

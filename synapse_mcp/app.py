@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from synapse_core.home import Home
     from synapse_core.run_folder import RunRequest
     from synapse_core.runs import Run
+    from synapse_mcp.subscriptions import Watches
 
 T = TypeVar("T")
 # Waiting for a stop or an import takes a thread for seconds; a busy server must not run out of them.
@@ -30,6 +31,7 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.watches: Watches | None = None
         self._home: Home | None = None
         self._opening = threading.Lock()
         self._limiter: anyio.CapacityLimiter | None = None

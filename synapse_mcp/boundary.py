@@ -10,29 +10,40 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from keyword import iskeyword
 from typing import Any, TypeVar
 
 import msgspec
-from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp.types import CallToolResult, ImageContent, InputRequiredResult, TextContent, Tool, ToolAnnotations
+from mcp.types import (
+    CallToolResult,
+    ContentBlock,
+    ImageContent,
+    InputRequiredResult,
+    ResourceLink,
+    TextContent,
+    Tool,
+    ToolAnnotations,
+)
 from pydantic import ValidationError
 
 from synapse_core.errors import SynapseError
 from synapse_mcp.app import App
 from synapse_mcp.call_records import audit_call
+from synapse_mcp.links import links_of, without_links
 from synapse_mcp.masking import masked, masked_data
 from synapse_mcp.output_schemas import output_schema
 from synapse_mcp.principals import Scope, current_principal
+from synapse_mcp.reading import ReadingServer
 
 log = logging.getLogger(__name__)
 
 # No answer is longer than this, whatever a plugin returned or printed.
 MOST_CHARS = 40_000
+_LIMITS = ("minimum", "exclusiveMinimum", "maximum", "maxLength", "default")
 
 Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
 
@@ -74,7 +85,7 @@ class ToolSpec:
         )
 
 
-class SynapseServer(MCPServer[App]):
+class SynapseServer(ReadingServer):
     """An MCPServer whose schemas are small and whose errors teach.
 
     A tool returns a record (structure and text, each complete) or a text (text only).
@@ -104,7 +115,7 @@ class SynapseServer(MCPServer[App]):
         # The manager is the SDK's own; there is no public way to a registered tool's schema.
         tool = self._tool_manager.get_tool(name)
         assert tool is not None, "it was added above"
-        tool.parameters = without_usual_limits(compact_schema(tool.parameters))
+        tool.parameters = without_limits(compact_schema(tool.parameters))
 
     async def list_tools(self) -> list[Tool]:
         """Return the tools that the caller's token allows, all of them where there are no tokens."""
@@ -160,7 +171,10 @@ class SynapseServer(MCPServer[App]):
                 hint="Correct the argument names and call again; nothing was done.",
             )
         try:
-            return await super().call_tool(name, arguments, context)
+            result = await super().call_tool(name, arguments, context)
+            if isinstance(result, CallToolResult) and context is not None:
+                return without_links(result, context.protocol_version)
+            return result
         except ToolError as error:
             if isinstance(error.__cause__, ValidationError):
                 return _wrong_arguments(name, error.__cause__)
@@ -179,7 +193,8 @@ def answer(record: Any) -> CallToolResult:
             f"The answer is {len(text):,} characters long; at most {MOST_CHARS:,} are sent.",
             hint="Ask for less: a smaller limit, one action instead of all, or a narrower filter.",
         )
-    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=plain)
+    content: list[ContentBlock] = [TextContent(type="text", text=text), *links_of(record)]
+    return CallToolResult(content=content, structured_content=plain)
 
 
 def picture(png: bytes, text: str) -> CallToolResult:
@@ -201,6 +216,7 @@ def failure(
     retryable: bool = False,
     details: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
+    links: Sequence[ResourceLink] = (),
 ) -> CallToolResult:
     """Return a tool error: a text that stands alone, and the same facts as structure."""
     error: dict[str, Any] = {"code": code, "message": message, "hint": hint, "retryable": retryable}
@@ -210,7 +226,7 @@ def failure(
     text = f"[{code}] {text}"
     structure = masked_data(msgspec.to_builtins({"error": error, **(extra or {})}, str_keys=True))
     return CallToolResult(
-        content=[TextContent(type="text", text=_cut(masked(text)))],
+        content=[TextContent(type="text", text=_cut(masked(text))), *links],
         structured_content=structure
         if len(json.dumps(structure)) <= MOST_CHARS
         else {"error": {"code": code}},
@@ -248,23 +264,16 @@ def compact_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     return compact
 
 
-def without_usual_limits(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a compact schema without what an agent need not read: it is told when it is not kept to.
+def without_limits(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a compact schema without what an agent need not read on every turn: limits and defaults.
 
-    That are lengths of texts, numbers that must not be below 0 or 1 or may be 100, and False as a default.
+    It is told of a limit when it does not keep to it; what is left out has a sensible default.
     """
     fields = {
-        name: {key: entry for key, entry in field.items() if not _is_usual(key, entry)}
+        name: {key: entry for key, entry in field.items() if key not in _LIMITS}
         for name, field in schema["properties"].items()
     }
     return {**schema, "properties": fields}
-
-
-def _is_usual(key: str, entry: Any) -> bool:
-    is_wide = (key in ("minimum", "exclusiveMinimum") and entry in (0, 1)) or (
-        key == "maximum" and entry >= 100
-    )
-    return is_wide or key == "maxLength" or (key == "default" and entry is False)
 
 
 def _without_null(node: dict[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,11 @@ import json
 from typing import Any
 
 import msgspec
+from mcp.types import ResourceLink
 
 from synapse_core.enums import RunState
 from synapse_core.runs import ActionEntry, Run, Runs
+from synapse_mcp.links import link
 
 # A Run answer is at most 4 KB: what a plugin returns or measures gets its share of that.
 _RESULT_CHARS = 1_500
@@ -80,6 +82,13 @@ class RunRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     failure: FailureRecord | None = None
     log_cursor: int | None = None
     next: str
+
+    def links(self) -> list[ResourceLink]:
+        """Return where the run, its log and its curves can be read."""
+        found = [link("runs", self.run_id), link("runs", self.run_id, "log", "text/plain")]
+        if self.metrics:
+            found.append(link("runs", self.run_id, "metrics.png", "image/png"))
+        return found
 
 
 class RunLine(msgspec.Struct, kw_only=True):

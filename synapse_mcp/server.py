@@ -13,9 +13,13 @@ from synapse_core import __version__
 from synapse_mcp.app import App
 from synapse_mcp.boundary import SynapseServer
 from synapse_mcp.choosing import chosen_tools
+from synapse_mcp.completions import register_completions
 from synapse_mcp.prompts import register_prompts
+from synapse_mcp.reading import CACHE_HINTS
 from synapse_mcp.resources import register_resources
 from synapse_mcp.settings import Settings
+from synapse_mcp.skills import Skills
+from synapse_mcp.subscriptions import register_subscriptions, watching
 from synapse_mcp.tools import TOOLS
 
 INSTRUCTIONS = """\
@@ -40,7 +44,8 @@ def build_server(settings: Settings) -> SynapseServer:
     async def lifespan(_server: MCPServer[App]) -> AsyncIterator[App]:
         app = server.app = App(settings)
         try:
-            yield app
+            async with watching(server, app):
+                yield app
         finally:
             app.close()
 
@@ -51,10 +56,14 @@ def build_server(settings: Settings) -> SynapseServer:
         instructions=INSTRUCTIONS,
         log_level="WARNING",
         lifespan=lifespan,
+        extensions=[Skills()],
+        cache_hints=CACHE_HINTS,
     )
     server.shows_output_schemas = settings.output_schemas
     for spec in chosen_tools(settings, TOOLS):
         server.register(spec)
     register_prompts(server)
     register_resources(server)
+    register_subscriptions(server)
+    register_completions(server)
     return server

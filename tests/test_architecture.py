@@ -112,6 +112,7 @@ FENCES: dict[str, tuple[str, ...]] = {
         "synapse_core.datasets.png_mask",
         "synapse_core.datasets.preview",
     ),
+    "matplotlib": ("synapse_mcp.plot_child",),
     "platformdirs": ("synapse_core.environment",),
     "typer": ("synapse_mcp.cli", "synapse_mcp.cli_datasets", "synapse_mcp.cli_plugins"),
     "rich": (
@@ -139,9 +140,9 @@ COMES_WITH = {
     "requests": "google-cloud-storage",
 }
 # Extras of pyproject.toml whose packages a module of ours imports; it says what to install without them.
-EXTRAS = ("demo", "excel", "s3", "gcs", "sftp")
+EXTRAS = ("demo", "excel", "s3", "gcs", "sftp", "plot")
 # Starting a server, a supervisor or a script must not wait for these.
-HEAVY = ("ray", "numpy", "fastapi", "sqlalchemy")
+HEAVY = ("ray", "numpy", "fastapi", "sqlalchemy", "matplotlib")
 
 # module:function -> why it may catch whatever comes.
 BROAD_HANDLERS = {
@@ -169,6 +170,7 @@ BROAD_HANDLERS = {
     "synapse_core.datasets.part_processes:results_of": "raised again in the process that asked for the part",
     "synapse_mcp.boundary:_answering": "the boundary: a crash reaches the agent as a failure",
     "synapse_mcp.http.probes:_is_ready": "a probe gets an answer, whatever keeps the records shut",
+    "synapse_mcp.subscriptions:Watches._watch": "a watch that fails ends, and the server goes on",
     "synapse_mcp.wire:serve_stdio": "gives the process its time to end, then raises it again",
 }
 
@@ -238,6 +240,9 @@ NAMED_OBJECTS = {
     "synapse_mcp.cli.ray_app": "the commands below `ray`",
     "synapse_mcp.cli.runs_app": "the commands below `runs`",
     "synapse_mcp.switches.SWITCHES": "table: the switches of the server",
+    "synapse_mcp.completions.SOURCES": "table: argument -> where its values come from",
+    "synapse_mcp.resources.RESOURCES": "table: the resources",
+    "synapse_mcp.skills.SKILLS": "table: skill -> when to use it",
     "synapse_mcp.tools.TOOLS": "table: the tools",
 }
 WRITTEN_BY = {

@@ -6,7 +6,8 @@ import json
 
 
 def text_of(reply):
-    return "".join(part.text for part in reply.content)
+    """Return the words of an answer; links to resources may stand behind them."""
+    return "".join(part.text for part in reply.content if part.type == "text")
 
 
 async def call(client, tool, /, **arguments):

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cached_property
@@ -242,6 +242,10 @@ class Runs:
             last = runs[-1]
             more = encoded_cursor(last.created.timestamp(), last.run_id)
         return [run for run in runs if not states or run.state in states], more
+
+    def ids(self, prefix: str = "", limit: int = 100) -> Sequence[str]:
+        """Return the ids of the newest runs that begin with `prefix`."""
+        return self._store.recent_ids(limit, prefix)
 
     def count_active(self) -> int:
         """Return how many runs have not ended."""

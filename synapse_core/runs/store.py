@@ -133,9 +133,11 @@ class RunStore:
         with self._connect() as connection:
             return [_decoded(row) for row in connection.execute(query)]
 
-    def recent_ids(self, limit: int = 200, principal: str | None = None) -> list[str]:
-        """Return the ids of the newest runs. principal: only those of this one."""
+    def recent_ids(self, limit: int = 200, prefix: str = "", principal: str | None = None) -> list[str]:
+        """Return the ids of the newest runs that begin with `prefix`. principal: only those of this one."""
         query = sa.select(table.c.run_id).order_by(table.c.created.desc()).limit(limit)
+        if prefix:
+            query = query.where(table.c.run_id.startswith(prefix, autoescape=True))
         if principal is not None:
             query = query.where(table.c.principal == principal)
         with self._connect() as connection:

@@ -50,8 +50,8 @@ async def create_plugin(
     actions: list[str] | None = None,
     add: bool = False,
 ) -> CreatedRecord:
-    """Write a plugin that runs as it is; overwrites nothing. actions: templates (default: the category's),
-    NAME=TEMPLATE, or for custom any names. add: to an existing plugin."""
+    """Write a plugin that runs as it is. actions: templates, NAME=TEMPLATE, for custom any names. add: to an
+    existing plugin."""
     app = app_of(ctx)
     if not add:
         place = place_for_plugins(app.settings, path)

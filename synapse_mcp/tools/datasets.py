@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from mcp.server.mcpserver import Context
-from mcp.types import CallToolResult
+from mcp.types import CallToolResult, ResourceLink
 from pydantic import Field
 
 from synapse_core.home import Home
@@ -14,6 +14,7 @@ from synapse_core.runs.request import own_request
 from synapse_mcp.allowed_paths import allowed
 from synapse_mcp.app import App
 from synapse_mcp.boundary import picture
+from synapse_mcp.links import link
 from synapse_mcp.lookup import app_of
 from synapse_mcp.records import run_record
 from synapse_mcp.tools.runs import WaitSeconds, outcome, wait_for
@@ -27,6 +28,10 @@ class InspectedDataset(msgspec.Struct, kw_only=True):
     dataset: Any
     next: str
 
+    def links(self) -> list[ResourceLink]:
+        """Return where the formats can be read that it can be converted into."""
+        return [link("formats")]
+
 
 async def inspect_dataset(
     ctx: Context[App, Any],
@@ -34,8 +39,7 @@ async def inspect_dataset(
     format: _Format = "auto",  # noqa: A002  # what agents call it
     options: dict[str, Any] | None = None,
 ) -> InspectedDataset:
-    """What is in an annotated dataset: format, splits, classes, objects, sizes, problems. path: folder,
-    annotation file or URL. options: task, voc_coordinates."""
+    """An annotated dataset's format, splits, classes, objects, problems. path: or a URL."""
     app = app_of(ctx)
     path = allowed(app.settings, path)
 
@@ -59,7 +63,7 @@ async def preview_dataset(
     classes: list[str] | None = None,
     options: dict[str, Any] | None = None,
 ) -> CallToolResult:
-    """A picture of some images of a dataset with their annotations."""
+    """A picture of a dataset's images with their annotations."""
     app = app_of(ctx)
     path = allowed(app.settings, path)
 
@@ -85,9 +89,8 @@ async def convert_dataset(
     dry_run: bool = False,
     wait_seconds: WaitSeconds = 20,
 ) -> CallToolResult:
-    """Convert a dataset as a run; its result tells what was lost. to: coco, yolo, voc, dm_v2, ...
-    output: a new folder. options: task, bounds, crowds, splits, voc_coordinates,
-    class_order, strict. dry_run: only count the losses."""
+    """Convert a dataset as a run that tells what was lost. to: coco, yolo, voc, dm_v2, ... output: a new
+    folder. options: see get_guide. dry_run: only count losses."""
     app = app_of(ctx)
     path = allowed(app.settings, path)
     output = None if output is None or dry_run else allowed(app.settings, output)

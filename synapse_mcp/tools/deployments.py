@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 from mcp.server.mcpserver import Context
-from mcp.types import CallToolResult
+from mcp.types import CallToolResult, ResourceLink
 from pydantic import Field
 
 from synapse_core.deployments.deployments import Deployment
@@ -16,6 +16,7 @@ from synapse_core.home import Home
 from synapse_core.models import deploy_request, find_model
 from synapse_core.run_folder import Resources, RunRequest
 from synapse_mcp.app import App
+from synapse_mcp.links import MOST_LINKS, link
 from synapse_mcp.lookup import app_of
 from synapse_mcp.records import fitted, run_record
 from synapse_mcp.tools.models import name_of
@@ -47,6 +48,10 @@ class DeploymentRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
 class DeploymentPage(msgspec.Struct, kw_only=True):
     deployments: list[DeploymentRecord]
     next: str
+
+    def links(self) -> list[ResourceLink]:
+        """Return where the first of them can be read again."""
+        return [link("deployments", each.name) for each in self.deployments[:MOST_LINKS]]
 
 
 class DeployPlan(msgspec.Struct, kw_only=True):
@@ -83,7 +88,7 @@ class Deletion(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 async def list_deployments(ctx: Context[App, Any], name: str | None = None) -> DeploymentPage:
-    """Deployed models: state, replicas, url, last probe, errors."""
+    """Deployments: state, replicas, url, last probe, errors."""
 
     def page(home: Home) -> DeploymentPage:
         found = home.deployments.list() if name is None else [home.deployments.get(name)]
@@ -106,8 +111,7 @@ async def deploy_model(
     dry_run: bool = False,
     wait_seconds: WaitSeconds = 20,
 ) -> CallToolResult | DeployPlan:
-    """Deploy a model (id, name, name@version). The run succeeds once a live request was answered; until
-    then the old version serves."""
+    """Deploy a model (id, name, name@version); the old version serves until the new one has answered."""
     app = app_of(ctx)
 
     def request_of(home: Home) -> tuple[RunRequest, str]:
@@ -158,7 +162,7 @@ async def call_deployment(
 
 
 async def delete_deployment(ctx: Context[App, Any], name: str, confirm: str | None = None) -> Deletion:
-    """Delete a deployment. Without confirm: what would go, and the word that confirms it."""
+    """Delete a deployment. Without confirm: what would go, and the word for it."""
     is_asked = app_of(ctx).settings.confirm != "off"
 
     def delete(home: Home) -> Deletion:

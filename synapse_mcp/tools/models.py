@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 from mcp.server.mcpserver import Context
+from mcp.types import ResourceLink
 from pydantic import Field
 
 from synapse_core.backend import Model
@@ -14,11 +15,12 @@ from synapse_core.models import list_models as models_of
 from synapse_core.models import register_model as register
 from synapse_mcp.allowed_paths import allowed
 from synapse_mcp.app import App
+from synapse_mcp.links import MOST_LINKS, link
 from synapse_mcp.lookup import app_of
 from synapse_mcp.records import fitted
 
 # Not for the seconds of an upload, for those of a backend that does not answer.
-_ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = 30.0
 _METRICS_CHARS = 500
 
 
@@ -41,10 +43,18 @@ class ModelPage(msgspec.Struct, kw_only=True, omit_defaults=True):
     next_cursor: int | None = None
     next: str
 
+    def links(self) -> list[ResourceLink]:
+        """Return where the first of them can be read again."""
+        return [link("models", each.model) for each in self.models[:MOST_LINKS]]
+
 
 class RegisteredModel(msgspec.Struct, kw_only=True):
     model: ModelRecord
     next: str
+
+    def links(self) -> list[ResourceLink]:
+        """Return where the model can be read again."""
+        return [link("models", self.model.model)]
 
 
 async def list_models(
@@ -54,10 +64,10 @@ async def list_models(
     limit: Annotated[int, Field(ge=1, le=100)] = 20,
     cursor: int | None = None,
 ) -> ModelPage:
-    """Registered models, newest first. model: only of this name."""
+    """Registered models, newest first. model: by name."""
 
     def page(home: Home) -> ModelPage:
-        backend = home.open_backend(deadline_seconds=_ANSWER_SECONDS)
+        backend = home.open_backend(deadline_seconds=ANSWER_SECONDS)
         try:
             found, more = models_of(backend, name=model, query=query, limit=limit, before=cursor)
         finally:
@@ -86,7 +96,7 @@ async def register_model(
         source = allowed(app.settings, source)
 
     def add(home: Home) -> RegisteredModel:
-        backend = home.open_backend(deadline_seconds=_ANSWER_SECONDS)
+        backend = home.open_backend(deadline_seconds=ANSWER_SECONDS)
         try:
             made = register(home.runs, backend, name, source, version=version, metadata=metadata)
         finally:

@@ -57,9 +57,9 @@ async def run_pipeline(
     resume_from: str | None = None,
     dry_run: bool = False,
 ) -> CallToolResult | PipelinePlan:
-    """Run actions as one run, results becoming parameters. actions: "plugin/action" in order, or {action,
-    name, after: [names], params, max_attempts, timeout_seconds, resources} for a graph.
-    resume_from: an ended run; what succeeded there is skipped."""
+    """Run actions as one run, results becoming parameters. actions: "plugin/action" in order, or a graph of
+    {action, name, after: [names], params, max_attempts, timeout_seconds, resources}. resume_from: a run whose
+    successes are skipped."""
     app = app_of(ctx)
     asked = [action_asked(action) for action in actions]
 

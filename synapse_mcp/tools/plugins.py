@@ -95,7 +95,7 @@ async def list_plugins(
     limit: Annotated[int, Field(ge=1, le=100)] = 20,
     cursor: str | None = None,
 ) -> PluginPage:
-    """Plugins, broken ones included. query: in code, name, description, actions."""
+    """Plugins, also broken ones. query: words in any field."""
     known = [each.value for each in PluginCategory]
     if category is not None and category not in known:
         raise InvalidRequest(f"There is no category {category!r}; the categories are {', '.join(known)}.")
@@ -105,12 +105,12 @@ async def list_plugins(
 async def describe_plugin(
     ctx: Context[App, Any], plugin: str, action: str | None = None
 ) -> PluginRecord | ActionRecord:
-    """A plugin's actions and issues; with action: its parameter schema and an example call."""
+    """A plugin's actions and issues; with action: its parameters and an example call."""
     app = app_of(ctx)
     if action is not None:
         name = action
         return await app.call(lambda home: _action_record(home.registry.spec(plugin, name)))
-    return await app.call(lambda home: _plugin_record(home, plugin))
+    return await app.call(lambda home: plugin_record(home, plugin))
 
 
 def _page(home: Home, query: str | None, category: str | None, limit: int, cursor: str | None) -> PluginPage:
@@ -166,7 +166,8 @@ def _line(plugin: Plugin) -> PluginLine:
     )
 
 
-def _plugin_record(home: Home, code: str) -> PluginRecord:
+def plugin_record(home: Home, code: str) -> PluginRecord:
+    """Return a plugin as an agent sees it. Raises PluginNotFound."""
     plugin = home.registry.get(code)
     config = plugin.config
     description = home.registry.describe(code) if config else Description()

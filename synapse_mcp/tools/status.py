@@ -53,7 +53,7 @@ class Status(msgspec.Struct, kw_only=True):
 
 
 async def get_status(ctx: Context[App, Any]) -> Status:
-    """What works here: plugins, Ray, runs, and problems with the fix of each."""
+    """What works here, and each problem with its fix."""
     app = app_of(ctx)
     return await app.call(lambda home: status_of(home, app.settings))
 
