@@ -234,7 +234,8 @@ class RunFolder:
 
     def create(self, request: RunRequest) -> None:
         """Lay the folder out and write the request into it."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        # What a plugin prints may be secret: nobody but the owner looks into it.
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.artifacts.mkdir(exist_ok=True)
         self._write("request.json", request)
 

@@ -12,6 +12,7 @@ from mcp.server import MCPServer
 from synapse_core import __version__
 from synapse_mcp.app import App
 from synapse_mcp.boundary import SynapseServer
+from synapse_mcp.masking import MaskingFormatter
 from synapse_mcp.prompts import register_prompts
 from synapse_mcp.resources import register_resources
 from synapse_mcp.settings import Settings
@@ -34,6 +35,10 @@ def build_server(settings: Settings) -> SynapseServer:
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+
+    for handler in logging.getLogger().handlers:
+        if type(handler) is logging.StreamHandler:
+            handler.setFormatter(MaskingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
 
     @asynccontextmanager
     async def lifespan(_server: MCPServer[App]) -> AsyncIterator[App]:

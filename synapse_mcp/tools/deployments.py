@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from mcp.server.mcpserver import Context
@@ -48,6 +48,8 @@ class DeploymentPage(msgspec.Struct, kw_only=True):
     deployments: list[DeploymentRecord]
     next: str
 
+    foreign: ClassVar[tuple[str, ...]] = ("deployments",)
+
 
 class DeployPlan(msgspec.Struct, kw_only=True):
     """What deploy_model would do. replaces: the version that serves now."""
@@ -66,6 +68,8 @@ class CallRecord(msgspec.Struct, kw_only=True):
     results: Any
     seconds: float
     next: str
+
+    foreign: ClassVar[tuple[str, ...]] = ("results",)
 
 
 class Deletion(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from mcp.server.mcpserver import Context
@@ -41,10 +41,14 @@ class ModelPage(msgspec.Struct, kw_only=True, omit_defaults=True):
     next_cursor: int | None = None
     next: str
 
+    foreign: ClassVar[tuple[str, ...]] = ("models",)
+
 
 class RegisteredModel(msgspec.Struct, kw_only=True):
     model: ModelRecord
     next: str
+
+    foreign: ClassVar[tuple[str, ...]] = ("model",)
 
 
 async def list_models(

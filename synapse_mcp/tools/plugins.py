@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from mcp.server.mcpserver import Context
@@ -42,6 +42,8 @@ class PluginPage(msgspec.Struct, kw_only=True, omit_defaults=True):
     next_cursor: str | None = None
     next: str
 
+    foreign: ClassVar[tuple[str, ...]] = ("plugins",)
+
 
 class IssueRecord(msgspec.Struct, omit_defaults=True):
     severity: str
@@ -69,6 +71,8 @@ class PluginRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     issues: list[IssueRecord] = []
     next: str
 
+    foreign: ClassVar[tuple[str, ...]] = ("name", "description", "actions", "issues")
+
 
 class ActionRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     plugin: str
@@ -81,6 +85,8 @@ class ActionRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     output_type: str | None = None
     example: dict[str, Any]
     next: str
+
+    foreign: ClassVar[tuple[str, ...]] = ("description", "params_schema", "result_schema", "example")
 
 
 async def list_plugins(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from mcp.server.mcpserver import Context
@@ -46,6 +46,8 @@ class Status(msgspec.Struct, kw_only=True):
     runs: dict[str, int]
     problems: list[Problem]
     next: str
+
+    foreign: ClassVar[tuple[str, ...]] = ("problems",)
 
 
 async def get_status(ctx: Context[App, Any]) -> Status:
