@@ -101,6 +101,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pipeline goes on with.
     home, profile: where the run was submitted and with which profile's settings, for the backend; home is
     empty for a worker that does not have its disk.
+    traceparent: the span of OpenTelemetry that the run is a part of, where there is one.
     """
 
     run_id: str
@@ -124,6 +125,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     resume_from: str | None = None
     home: str = ""
     profile: str | None = None
+    traceparent: str | None = None
 
 
 class Submission(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from synapse_core.home import Home
     from synapse_core.run_folder import RunRequest
     from synapse_core.runs import Run
+    from synapse_mcp.tracing import Tracing
 
 T = TypeVar("T")
 # Waiting for a stop or an import takes a thread for seconds; a busy server must not run out of them.
@@ -29,6 +30,11 @@ class App:
         self._home: Home | None = None
         self._opening = threading.Lock()
         self._limiter: anyio.CapacityLimiter | None = None
+        self._tracing: Tracing | None = None
+        if settings.otel:
+            from synapse_mcp.tracing import Tracing  # with OpenTelemetry, where it is asked for
+
+            self._tracing = Tracing()
 
     @property
     def home(self) -> Home:
@@ -48,6 +54,8 @@ class App:
 
     def submit(self, request: RunRequest, run_key: str | None) -> Run:
         """Record a run and have it begun; a cancelled call cannot come between the two."""
+        if self._tracing is not None:
+            request = self._tracing.traced(request)
         run, is_new = self.home.runs.submit(request, run_key)
         if is_new:
             self.home.runs.begin(run)
@@ -57,3 +65,5 @@ class App:
         """Let go of everything; runs go on."""
         if self._home is not None:
             self._home.close()
+        if self._tracing is not None:
+            self._tracing.close()

@@ -13,11 +13,13 @@ from synapse_core import __version__
 from synapse_core.environment import default_home
 from synapse_core.errors import InvalidRequest, SynapseError, did_you_mean
 from synapse_core.profile import Profile, find_profile
+from synapse_core.tracing import require_exporter
 
 if TYPE_CHECKING:
     from synapse_core.home import Home
 
 TOOLSETS = ("core", "data", "models", "serve", "author", "publish")
+_TRUE = ("1", "true", "yes", "on")
 # What leaves this machine is shown only to who asked for it.
 DEFAULT_TOOLSETS = frozenset(name for name in TOOLSETS if name != "publish")
 
@@ -27,7 +29,7 @@ class Settings:
     """home: where runs are recorded. plugin_paths: searched in order. ray_address: None is our own.
 
     profile: the user's settings that were chosen. allowed_paths: folders in which datasets are read and
-    written; anywhere where there are none. toolsets: which tools are shown.
+    written; anywhere where there are none. toolsets: which tools are shown. otel: spans are sent.
     """
 
     home: Path
@@ -36,6 +38,7 @@ class Settings:
     profile: Profile = field(default_factory=Profile)
     allowed_paths: tuple[Path, ...] = ()
     toolsets: frozenset[str] = DEFAULT_TOOLSETS
+    otel: bool = False
 
     @classmethod
     def make(
@@ -45,6 +48,7 @@ class Settings:
         profile: str | None = None,
         allow_paths: Sequence[str] = (),
         toolsets: str | None = None,
+        otel: bool = False,
     ) -> Settings:
         """Return the settings for these arguments, the profile and the present environment.
 
@@ -52,6 +56,8 @@ class Settings:
         `plugins`, and last the examples that come with the package.
         Raises InvalidConfig for a profile that is not there or cannot be used.
         """
+        if otel := otel or os.environ.get("SYNAPSE_OTEL", "").strip().lower() in _TRUE:
+            require_exporter()
         home = default_home()
         chosen = find_profile(profile)
         named = [
@@ -70,6 +76,7 @@ class Settings:
             profile=chosen,
             allowed_paths=tuple(Path(name).expanduser().resolve() for name in allow_paths),
             toolsets=_toolsets(toolsets or os.environ.get("SYNAPSE_TOOLSETS")),
+            otel=otel,
         )
 
     def open_home(self, *, adopts: bool = True) -> Home:
@@ -133,10 +140,13 @@ def parse_arguments(arguments: Sequence[str]) -> Settings:
         metavar="NAMES",
         help=f"which tools are shown: any of {','.join(TOOLSETS)} or all; all but publish by default",
     )
+    parser.add_argument(
+        "--otel", action="store_true", help="send OpenTelemetry spans to OTEL_EXPORTER_OTLP_ENDPOINT"
+    )
     given = parser.parse_args(arguments)
     try:
         return Settings.make(
-            given.plugins, given.ray_address, given.profile, given.allow_path, given.toolsets
+            given.plugins, given.ray_address, given.profile, given.allow_path, given.toolsets, given.otel
         )
     except SynapseError as error:
         parser.error(f"{error.message} {error.hint or ''}")

@@ -31,7 +31,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
     3: ("database",),
     4: ("datasets", "storage"),
     5: ("backend",),
-    6: ("environment", "profile", "backend_choice", "stop", "loggers", "context"),
+    6: ("environment", "profile", "backend_choice", "stop", "loggers", "context", "tracing"),
     7: ("steps",),
     8: ("params", "base_action"),
     9: ("decorators", "integrations", "actions"),
@@ -123,6 +123,7 @@ FENCES: dict[str, tuple[str, ...]] = {
         "synapse_mcp.demo",
         "synapse_core.pipelines.display",
     ),
+    "opentelemetry": ("synapse_core.tracing", "synapse_mcp.tracing"),
     "pydantic": ("synapse_core", "synapse_mcp"),
     "pydantic_core": ("synapse_core", "synapse_mcp"),
     "msgspec": ("synapse_core", "synapse_mcp"),
@@ -138,10 +139,11 @@ COMES_WITH = {
     "sklearn": "scikit-learn",
     "botocore": "s3fs",
     "google": "google-cloud-storage",
+    "opentelemetry": "opentelemetry-sdk",
     "requests": "google-cloud-storage",
 }
 # Extras of pyproject.toml whose packages a module of ours imports; it says what to install without them.
-EXTRAS = ("demo", "excel", "s3", "gcs", "sftp")
+EXTRAS = ("demo", "excel", "s3", "gcs", "sftp", "otel")
 # Starting a server, a supervisor or a script must not wait for these.
 HEAVY = ("ray", "numpy", "fastapi", "sqlalchemy")
 
