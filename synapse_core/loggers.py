@@ -233,12 +233,18 @@ class EventLogger(BaseLogger):
 
     stop: the run's stop signal, held off while a line is written.
     echo: also called with a readable line for messages, log entries and steps.
+    watch: called with every event that was written.
     """
 
     def __init__(
-        self, path: Path, stop: StopSignal | None = None, echo: Callable[[str], Any] | None = None
+        self,
+        path: Path,
+        stop: StopSignal | None = None,
+        echo: Callable[[str], Any] | None = None,
+        watch: Callable[[AnyEvent], Any] | None = None,
     ) -> None:
         super().__init__()
+        self._watch = watch
         self._stop = stop or StopSignal()
         self._file: int | None = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._owner = os.getpid()
@@ -258,6 +264,8 @@ class EventLogger(BaseLogger):
             _append_whole(self._file, encode_line(stamped(event, self._seq + 1)))
             self._seq += 1
             self._is_ended = is_terminal(event)
+        if self._watch is not None:
+            self._watch(event)
         if self._echo is not None and (line := readable_line(event)):
             self._echo(line)
 

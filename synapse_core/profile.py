@@ -103,6 +103,17 @@ def profile_names() -> list[str]:
     return list(_read(config_path()).get("profiles") or {})
 
 
+def secret_files(file: Path) -> tuple[Path, ...]:
+    """Return the files of tokens that the profiles of a file name. Raises InvalidConfig as find_profile."""
+    profiles = _read(file).get("profiles") or {}
+    return tuple(
+        Path(entries[key]).expanduser().absolute()
+        for entries in profiles.values()
+        for key in ("token_path", "ray_token_path")
+        if entries and key in entries
+    )
+
+
 def require_private(file: Path, what: str) -> None:
     """Raise InvalidConfig where others than the owner may read or write a file."""
     mode = file.stat().st_mode & 0o777

@@ -102,6 +102,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     home, profile: where the run was submitted and with which profile's settings, for the backend; home is
     empty for a worker that does not have its disk. principal: who submitted it, where a server tells its
     users apart.
+    traceparent: the span of OpenTelemetry that the run is a part of, where there is one.
     """
 
     run_id: str
@@ -126,6 +127,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     home: str = ""
     profile: str | None = None
     principal: str | None = None
+    traceparent: str | None = None
 
 
 class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -236,7 +238,8 @@ class RunFolder:
 
     def create(self, request: RunRequest) -> None:
         """Lay the folder out and write the request into it."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        # What a plugin prints may be secret: nobody but the owner looks into it.
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.artifacts.mkdir(exist_ok=True)
         self._write("request.json", request)
 

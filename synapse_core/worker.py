@@ -39,6 +39,7 @@ from synapse_core.loggers import EventLogger
 from synapse_core.profile import Profile, find_profile
 from synapse_core.run_folder import RunFolder, RunRequest
 from synapse_core.stop import StopSignal
+from synapse_core.tracing import RunTrace, run_trace
 
 if TYPE_CHECKING:
     from synapse_core.backend import Backend
@@ -47,13 +48,17 @@ if TYPE_CHECKING:
 LINGER_SECONDS = 5.0
 
 
-def run_request(folder: RunFolder, request: RunRequest, stop: StopSignal) -> AnyEvent:
+def run_request(
+    folder: RunFolder, request: RunRequest, stop: StopSignal, trace: RunTrace | None = None
+) -> AnyEvent:
     """Run what the folder asks for in this thread and return the terminal event, which is also recorded.
+
+    trace: told every event.
 
     Never raises: whatever the action does short of ending the process becomes an event.
     """
     folder.reserve()
-    logger = EventLogger(folder.events, stop, echo=sys.stdout.write)
+    logger = EventLogger(folder.events, stop, echo=sys.stdout.write, watch=trace and trace.see)
     backend = BackendOnDemand(lambda: _backend_of(request))
     context = RuntimeContext(
         logger=logger,
@@ -108,8 +113,8 @@ def run_in_this_process(folder: RunFolder, root: str | None = None) -> int:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     sys.argv = [request.plugin]
-    with surroundings(folder, request):
-        ending = run_request(folder, request, stop)
+    with surroundings(folder, request), run_trace(request) as trace:
+        ending = run_request(folder, request, stop, trace)
     code = 0 if isinstance(ending, Succeeded) else 1
     # Threads that the action left behind must not keep an ended run alive.
     watchdog = threading.Timer(LINGER_SECONDS, os._exit, (code,))

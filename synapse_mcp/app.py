@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from synapse_core.run_folder import RunRequest
     from synapse_core.runs import Run
     from synapse_mcp.subscriptions import Watches
+    from synapse_mcp.tracing import Tracing
 
 T = TypeVar("T")
 # Waiting for a stop or an import takes a thread for seconds; a busy server must not run out of them.
@@ -38,6 +39,11 @@ class App:
         self.audit = AuditLog(settings.home / FILE_NAME) if settings.audits else None
         self._waits: set[anyio.CancelScope] = set()
         self.is_draining = False
+        self._tracing: Tracing | None = None
+        if settings.otel:
+            from synapse_mcp.tracing import Tracing  # with OpenTelemetry, where it is asked for
+
+            self._tracing = Tracing()
 
     @property
     def home(self) -> Home:
@@ -68,6 +74,8 @@ class App:
 
     def submit(self, request: RunRequest, run_key: str | None) -> Run:
         """Record a run and have it begun; a cancelled call cannot come between the two."""
+        if self._tracing is not None:
+            request = self._tracing.traced(request)
         run, is_new = self.home.runs.submit(request, run_key)
         if is_new:
             self.home.runs.begin(run)
@@ -93,3 +101,5 @@ class App:
         """Let go of everything; runs go on."""
         if self._home is not None:
             self._home.close()
+        if self._tracing is not None:
+            self._tracing.close()

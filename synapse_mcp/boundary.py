@@ -33,6 +33,7 @@ from pydantic import ValidationError
 from synapse_core.errors import SynapseError
 from synapse_mcp.app import App
 from synapse_mcp.call_records import audit_call
+from synapse_mcp.fencing import with_mark
 from synapse_mcp.links import links_of, without_links
 from synapse_mcp.masking import masked, masked_data
 from synapse_mcp.output_schemas import output_schema
@@ -185,7 +186,7 @@ def answer(record: Any) -> CallToolResult:
     """Return a record as structure and as compact JSON, a text as text."""
     if isinstance(record, str):
         return CallToolResult(content=[TextContent(type="text", text=_cut(masked(record)))])
-    plain = masked_data(msgspec.to_builtins(record, str_keys=True))
+    plain = masked_data(_plain(record))
     text = json.dumps(plain, separators=(",", ":"), ensure_ascii=False)
     if len(text) > MOST_CHARS:
         return failure(
@@ -221,10 +222,10 @@ def failure(
     """Return a tool error: a text that stands alone, and the same facts as structure."""
     error: dict[str, Any] = {"code": code, "message": message, "hint": hint, "retryable": retryable}
     if details:
-        error["details"] = details
+        error["details"] = _plain(details)
     text = f"{message}\nNext: {hint}" if hint else message
     text = f"[{code}] {text}"
-    structure = masked_data(msgspec.to_builtins({"error": error, **(extra or {})}, str_keys=True))
+    structure = masked_data({"error": error, **{name: _plain(each) for name, each in (extra or {}).items()}})
     return CallToolResult(
         content=[TextContent(type="text", text=_cut(masked(text))), *links],
         structured_content=structure
@@ -232,6 +233,13 @@ def failure(
         else {"error": {"code": code}},
         is_error=True,
     )
+
+
+def _plain(record: Any) -> Any:
+    """Return a record as JSON data, with a mark on what is not our words; see `foreign` of the records."""
+    plain = msgspec.to_builtins(record, str_keys=True)
+    foreign = getattr(record, "foreign", ())
+    return with_mark(plain, foreign) if foreign else plain
 
 
 def compact_schema(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,37 +1,101 @@
-"""Keeping secrets off the wire: known values, and texts that look like keys."""
+"""Keeping secrets off the wire: values that are known to be secret, and texts that look like keys.
+
+Known are the variables of this process's environment whose names say so, the passwords in its URLs, and the
+tokens in the files that the profiles name; each as it is, and in the forms in which it usually travels.
+"""
 
 from __future__ import annotations
 
+import base64
+import json
+import logging
 import os
 import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus, urlsplit
+
+from synapse_core.errors import InvalidConfig
+from synapse_core.profile import config_path, secret_files
 
 MASK = "***"
 
 _SECRET_NAME = re.compile(
-    r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|CREDENTIAL", re.IGNORECASE
-)
-_SHAPES = re.compile(
-    r"gh[pousr]_[A-Za-z0-9]{30,}"
-    r"|github_pat_[A-Za-z0-9_]{30,}"
-    r"|sk-[A-Za-z0-9_-]{20,}"
-    r"|AKIA[0-9A-Z]{16}"
-    r"|xox[abprs]-[A-Za-z0-9-]{10,}"
-    r"|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    r"TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|CREDENTIAL|SIGNING_?KEY|_PAT$",
+    re.IGNORECASE,
 )
 # Shorter values would mask ordinary words.
 _SHORTEST = 8
+# Fewer letters of an encoded value could be anything.
+_SHORTEST_CODE = 12
+_LONGEST_FILE = 1 << 14
+# (what has to be in a text for the pattern to be tried, pattern, what takes the secret's place)
+_SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
+    (needed, re.compile(pattern), put)
+    for needed, pattern, put in (
+        (
+            ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"),
+            r"(?<![A-Za-z0-9])gh[pousr]_[A-Za-z0-9]{30,}",
+            MASK,
+        ),
+        (("github_pat_",), r"github_pat_[A-Za-z0-9_]{30,}", MASK),
+        (("glpat-",), r"glpat-[A-Za-z0-9_-]{20,}", MASK),
+        (("sk-",), r"(?<![A-Za-z0-9_-])sk-[A-Za-z0-9_-]{20,}", MASK),
+        (("sk_live_", "rk_live_", "sk_test_"), r"(?<![A-Za-z0-9])[sr]k_(?:live|test)_[A-Za-z0-9]{16,}", MASK),
+        (("AKIA", "ASIA"), r"(?<![A-Za-z0-9])A(?:KI|SI)A[0-9A-Z]{16}(?![A-Za-z0-9])", MASK),
+        (
+            ("aws_secret", "AWS_SECRET", "SecretAccessKey"),
+            r"((?:(?i:aws_secret_access_key)|SecretAccessKey)[\"']?\s*[=:]\s*[\"']?)[A-Za-z0-9/+=]{40}",
+            r"\1" + MASK,
+        ),
+        (("xox",), r"xox[abeoprs]-[A-Za-z0-9-]{10,}", MASK),
+        (("AIza",), r"AIza[0-9A-Za-z_-]{35}", MASK),
+        (("ya29.",), r"ya29\.[0-9A-Za-z_-]{20,}", MASK),
+        (("hf_",), r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{30,}", MASK),
+        (("npm_",), r"(?<![A-Za-z0-9])npm_[A-Za-z0-9]{36}", MASK),
+        (("pypi-",), r"pypi-AgE[A-Za-z0-9_-]{40,}", MASK),
+        (("eyJ",), r"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}", MASK),
+        (
+            ("PRIVATE KEY-----",),
+            r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+            # The end of a key whose beginning was cut off.
+            r"|(?:^[A-Za-z0-9+/=]{16,}\r?\n)*^-----END [A-Z ]*PRIVATE KEY-----"
+            r"|(?:[A-Za-z0-9+/=]{16,}\\n)+-----END [A-Z ]*PRIVATE KEY-----",
+            MASK,
+        ),
+        (("earer ", "EARER "), r"((?i:\bbearer)\s+)[A-Za-z0-9._~+/-]{12,}=*", r"\1" + MASK),
+        (
+            ("uthorization", "UTHORIZATION"),
+            r"((?i:authorization)[\"']?\s*[=:]\s*[\"']?(?:(?i:basic|token|digest)\s+)?)"
+            r"(?!(?i:bearer)\b)[A-Za-z0-9._~+/-]{12,}=*",
+            r"\1" + MASK,
+        ),
+        (("://",), r"(://[^\s/:@\"'<>]{0,80}:)[^\s/@\"'<>]{1,200}(?=@)", r"\1" + MASK),
+        (
+            ("ken=", "key=", "Key=", "ord=", "ret=", "ure=", "sig="),
+            r"([?&](?i:access_token|token|api_?key|password|secret|client_secret|signature|sig"
+            r"|x-amz-signature|x-amz-security-token|x-goog-signature)=)[^&\s\"'<>\\]{6,}",
+            r"\1" + MASK,
+        ),
+    )
+)
+_MULTILINE_KEY = 2
 
 
 def masked(text: str) -> str:
     """Return the text with every known or secret-shaped value replaced by ***."""
-    return _masked(text, _known_values())
+    return _masked(text, known_forms())
 
 
 def masked_data(value: Any) -> Any:
     """Return plain JSON data with every text in it masked, keys included."""
-    known = _known_values()
+    known = known_forms()
+    # Nearly every answer is clean, which one look at all of it tells.
+    whole = "\n".join(_texts(value))
+    if _masked(whole, known) == whole:
+        return value
 
     def walk(value: Any) -> Any:
         if isinstance(value, str):
@@ -50,20 +114,120 @@ def is_secret_name(name: str) -> bool:
     return _SECRET_NAME.search(name) is not None
 
 
-def _masked(text: str, known: list[str]) -> str:
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            yield str(key)
+            yield from _texts(entry)
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            yield from _texts(entry)
+
+
+class MaskingFormatter(logging.Formatter):
+    """Lines of the server's own log: an exception's text may hold what must not be told."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return masked(super().format(record))
+
+
+def _masked(text: str, known: tuple[str, ...]) -> str:
     for value in known:
-        text = text.replace(value, MASK)
-    return _SHAPES.sub(MASK, text)
+        if value in text:
+            text = text.replace(value, MASK)
+    for needed, pattern, put in _SHAPES:
+        if any(sign in text for sign in needed):
+            text = pattern.sub(put, text)
+    return text
 
 
-def _known_values() -> list[str]:
-    """Return the values of this process's environment that its names call secret, the longest first."""
-    values = {
-        value
-        for name, value in os.environ.items()
-        if len(value) >= _SHORTEST and _SECRET_NAME.search(name) and not _is_path(value)
-    }
-    return sorted(values, key=len, reverse=True)
+def known_forms() -> tuple[str, ...]:
+    """Return what is known to be secret at this moment, in every form, the longest first."""
+    return _forms(tuple(sorted({*_of_environment(), *_of_profiles()})))
+
+
+@lru_cache(maxsize=4)
+def _forms(values: tuple[str, ...]) -> tuple[str, ...]:
+    forms = {form for value in values for form in _forms_of(value)}
+    return tuple(sorted(forms, key=lambda form: (-len(form), form)))
+
+
+def _forms_of(value: str) -> Iterator[str]:
+    yield value
+    # As it stands in JSON, in an address, and line by line where it is a key of several.
+    yield from (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1])
+    yield from (quote(value, safe=""), quote(value), quote_plus(value))
+    lines = value.splitlines()
+    if len(lines) > 1:
+        yield from (line for line in lines if len(line) >= _SHORTEST_CODE * _MULTILINE_KEY)
+    data = value.encode("utf-8", "surrogateescape")
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        # Inside of a longer text, `user:token` for one, it begins at any of three places of the code.
+        for before in range(3):
+            code = encode(bytes(before) + data).decode().rstrip("=")
+            inner = code[(0, 2, 3)[before] : len(code) - (1 if (before + len(data)) % 3 else 0)]
+            if len(inner) >= _SHORTEST_CODE:
+                yield inner
+    if len(data) >= _SHORTEST_CODE:
+        yield data.hex()
+
+
+def _of_environment() -> Iterator[str]:
+    for name, value in os.environ.items():
+        if len(value) < _SHORTEST:
+            continue
+        if _SECRET_NAME.search(name):
+            if not _is_path(value):
+                yield value
+        elif "://" in value:
+            yield from _passwords((value,))
+
+
+def _passwords(addresses: Iterable[str]) -> Iterator[str]:
+    for address in addresses:
+        try:
+            password = urlsplit(address).password
+        except ValueError:
+            continue  # no address after all
+        if password and len(password) >= _SHORTEST:
+            yield password
+
+
+def _of_profiles() -> Iterator[str]:
+    """Yield the tokens of all profiles: which of them is in use is not known here."""
+    for file in _token_files(*_stamp(config_path())):
+        content = _content(*_stamp(file))
+        if len(content) >= _SHORTEST:
+            yield content
+
+
+@lru_cache(maxsize=4)
+def _token_files(file: Path, _changed: int) -> tuple[Path, ...]:
+    try:
+        return secret_files(file)
+    except InvalidConfig:
+        return ()  # where it is used it is refused with all that is wrong with it
+
+
+@lru_cache(maxsize=64)
+def _content(file: Path, changed: int) -> str:
+    if not changed:
+        return ""
+    try:
+        with open(file, encoding="utf-8", errors="surrogateescape") as opened:
+            return opened.read(_LONGEST_FILE).strip()
+    except OSError:
+        return ""
+
+
+def _stamp(file: Path) -> tuple[Path, int]:
+    """Return a file and when it changed, 0 where it is not there: read again only where it is another."""
+    try:
+        return file, file.stat().st_mtime_ns
+    except OSError:
+        return file, 0
 
 
 def _is_path(value: str) -> bool:

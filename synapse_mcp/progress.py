@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 from mcp.server.mcpserver import Context
 
+from synapse_core.plain_text import spelt_out
 from synapse_core.runs import Run
 from synapse_mcp.app import App
 from synapse_mcp.masking import masked
@@ -92,11 +93,12 @@ def describe_progress(run: Run) -> str:
     if run.is_done:
         return f"{run.run_id} {run.state.value}"
     progress = run.progress
-    parts = [run.run_id, progress.step or "running"]
+    # On one line, and in quotes: the plugin's words.
+    parts = [run.run_id, spelt_out(masked(progress.step)[:80]) if progress.step else "running"]
     if progress.current is not None and progress.total is not None:
         parts.append(f"{progress.current:g}/{progress.total:g}")
     if progress.eta_seconds:
         parts.append(f"about {progress.eta_seconds:.0f} s left")
     if progress.message:
-        parts.append(f"- {progress.message[:120]}")
+        parts.append(f'- "{spelt_out(masked(progress.message)[:120])}"')
     return " ".join(parts)

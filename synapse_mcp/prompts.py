@@ -10,7 +10,7 @@ from mcp.server.mcpserver import Context
 from synapse_core.home import Home
 from synapse_core.profile import profile_names
 from synapse_mcp.app import App
-from synapse_mcp.fence import fence
+from synapse_mcp.fencing import fence
 from synapse_mcp.guides import guide
 from synapse_mcp.lookup import app_of
 from synapse_mcp.masking import masked

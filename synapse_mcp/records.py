@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from mcp.types import ResourceLink
 
 from synapse_core.enums import RunState
 from synapse_core.runs import ActionEntry, Run, Runs
+from synapse_mcp.fencing import fence
 from synapse_mcp.links import link
+from synapse_mcp.masking import masked, masked_data
 
 # A Run answer is at most 4 KB: what a plugin returns or measures gets its share of that.
 _RESULT_CHARS = 1_500
@@ -83,6 +85,10 @@ class RunRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     log_cursor: int | None = None
     next: str
 
+    foreign: ClassVar[tuple[str, ...]] = (
+        *("waiting", "progress", "actions", "metrics", "result", "result_warnings", "artifacts", "failure"),
+    )
+
     def links(self) -> list[ResourceLink]:
         """Return where the run, its log and its curves can be read."""
         found = [link("runs", self.run_id), link("runs", self.run_id, "log", "text/plain")]
@@ -124,10 +130,10 @@ def run_record(run: Run, runs: Runs) -> RunRecord:
         actions_left_out=len(run.actions) - len(actions),
         metrics=fitted(run.metrics, metrics_chars) or None,
         result=fitted(run.result, result_chars),
-        result_warnings=[warning[:_TEXT_CHARS] for warning in run.result_warnings[:5]] or None,
+        result_warnings=[masked(warning)[:_TEXT_CHARS] for warning in run.result_warnings[:5]] or None,
         artifacts=[
             ArtifactRecord(
-                artifact.name[:200],
+                masked(artifact.name)[:200],
                 artifact.uri if "://" in artifact.uri else str(folder.path / artifact.uri),
                 artifact.size_bytes,
             )
@@ -169,9 +175,12 @@ def next_call(run: Run) -> str:
 
 def fitted(value: Any, most_chars: int) -> Any:
     """Return a value whose JSON is at most `most_chars` long, else its beginning and its true size."""
-    text = json.dumps(msgspec.to_builtins(value, str_keys=True), ensure_ascii=False)
+    plain = msgspec.to_builtins(value, str_keys=True)
+    text = json.dumps(plain, ensure_ascii=False)
     if len(text) <= most_chars:
         return value
+    # Masked before it is cut: a half of a secret is not known for one.
+    text = json.dumps(masked_data(plain), ensure_ascii=False)
     return {"truncated": True, "chars": len(text), "beginning": text[: most_chars - 100]}
 
 
@@ -207,7 +216,9 @@ def _action(entry: ActionEntry, result_chars: int, failure_chars: int) -> Action
         attempt=entry.attempt if entry.attempt > 1 else 0,
         elapsed_seconds=round(entry.elapsed_seconds, 2),
         result=result,
-        failure=f"{failure.code}: {failure.message}"[:failure_chars] if failure and failure_chars else None,
+        failure=masked(f"{failure.code}: {failure.message}")[:failure_chars]
+        if failure and failure_chars
+        else None,
     )
 
 
@@ -218,7 +229,7 @@ def _progress(run: Run) -> ProgressRecord:
         step=progress.step,
         current=progress.current,
         total=progress.total,
-        message=progress.message,
+        message=None if progress.message is None else masked(progress.message)[:_TEXT_CHARS],
         eta_seconds=progress.eta_seconds,
     )
 
@@ -228,12 +239,12 @@ def _failure(run: Run, runs: Runs) -> FailureRecord | None:
         return None
     excerpt = None
     if run.state in (RunState.FAILED, RunState.LOST):
-        excerpt = log_excerpt(runs.log(run.run_id, tail=60, most_chars=8000).lines)
+        excerpt = log_excerpt(runs.log(run.run_id, tail=60, most_chars=8000, shown=masked).lines)
     return FailureRecord(
         code=run.failure.code,
-        message=run.failure.message[:_TEXT_CHARS],
-        hint=run.failure.hint,
+        message=masked(run.failure.message)[:_TEXT_CHARS],
+        hint=None if run.failure.hint is None else masked(run.failure.hint)[:_TEXT_CHARS],
         retryable=run.failure.retryable,
         details=fitted(run.failure.details, _DETAILS_CHARS) or None,
-        log_excerpt=excerpt,
+        log_excerpt=None if excerpt is None else fence(run.run_id, excerpt),
     )

@@ -14,6 +14,7 @@ from synapse_mcp.app import App
 from synapse_mcp.boundary import SynapseServer
 from synapse_mcp.choosing import chosen_tools
 from synapse_mcp.completions import register_completions
+from synapse_mcp.masking import MaskingFormatter
 from synapse_mcp.prompts import register_prompts
 from synapse_mcp.reading import CACHE_HINTS
 from synapse_mcp.resources import register_resources
@@ -39,6 +40,10 @@ def build_server(settings: Settings) -> SynapseServer:
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+
+    for handler in logging.getLogger().handlers:
+        if type(handler) is logging.StreamHandler:
+            handler.setFormatter(MaskingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
 
     @asynccontextmanager
     async def lifespan(_server: MCPServer[App]) -> AsyncIterator[App]:

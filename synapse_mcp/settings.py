@@ -16,6 +16,7 @@ from synapse_core import __version__
 from synapse_core.environment import default_home
 from synapse_core.errors import InvalidRequest, SynapseError, did_you_mean
 from synapse_core.profile import Profile, find_profile
+from synapse_core.tracing import require_exporter
 from synapse_mcp.http.binding import HttpBinding
 from synapse_mcp.switches import SWITCHES, TOOLSETS, read_switches
 
@@ -35,6 +36,7 @@ class Settings:
     set; exclude_tools: but not these; read_only: but only those that change nothing.
     output_schemas: whether the list shows the schemas of results. confirm: how deletions are confirmed: auto,
     token or off. audits: whether calls are recorded. http: None is standard input and output.
+    otel: whether spans are sent.
     active: the switches that somebody has set, in words.
     """
 
@@ -52,6 +54,7 @@ class Settings:
     audits: bool = True
     http: HttpBinding | None = None
     active: tuple[str, ...] = ()
+    otel: bool = False
 
     @classmethod
     def make(
@@ -81,6 +84,8 @@ class Settings:
         paths = [Path(name).expanduser().resolve() for name in named if name]
         given = {"allow_path": allow_paths or None, "toolsets": toolsets, **switches}
         values = read_switches(given, chosen)
+        if values["otel"]:
+            require_exporter()
         http = HttpBinding.of_switches(values)
         roots = [Path(name).expanduser().resolve() for name in values["allow_path"] or ()]
         if http is not None:
@@ -102,6 +107,7 @@ class Settings:
             confirm=values["confirm"] or "auto",
             audits=values["audit"] != "off",
             http=http,
+            otel=bool(values["otel"]),
             active=_in_words(values),
         )
 

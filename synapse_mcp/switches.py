@@ -126,6 +126,7 @@ SWITCHES: tuple[Switch, ...] = (
         choices=("auto", "token", "off"),
     ),
     Switch("audit", "choice", "whether calls are recorded in audit.jsonl of the home", choices=("on", "off")),
+    Switch("otel", "flag", "send OpenTelemetry spans to OTEL_EXPORTER_OTLP_ENDPOINT"),
     Switch("http", "text", "serve over HTTP at this address instead; port 0 takes a free one", "HOST:PORT"),
     Switch("token_file", "text", "who may use the HTTP server, and for what", "FILE"),
     Switch("allowed_host", "texts", "a name by which clients reach the HTTP server", "HOST"),

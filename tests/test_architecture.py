@@ -31,7 +31,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
     3: ("database",),
     4: ("datasets", "storage"),
     5: ("backend",),
-    6: ("environment", "profile", "backend_choice", "stop", "loggers", "context"),
+    6: ("environment", "profile", "backend_choice", "stop", "loggers", "context", "tracing"),
     7: ("steps",),
     8: ("params", "base_action"),
     9: ("decorators", "integrations", "actions"),
@@ -114,7 +114,13 @@ FENCES: dict[str, tuple[str, ...]] = {
     ),
     "matplotlib": ("synapse_mcp.plot_child",),
     "platformdirs": ("synapse_core.environment",),
-    "typer": ("synapse_mcp.cli", "synapse_mcp.cli_datasets", "synapse_mcp.cli_plugins"),
+    "typer": (
+        "synapse_mcp.cli",
+        "synapse_mcp.cli_datasets",
+        "synapse_mcp.cli_install",
+        "synapse_mcp.cli_plugins",
+    ),
+    "tomlkit": ("synapse_mcp.client_config",),
     "rich": (
         "synapse_mcp.cli",
         "synapse_mcp.cli_datasets",
@@ -122,6 +128,7 @@ FENCES: dict[str, tuple[str, ...]] = {
         "synapse_mcp.demo",
         "synapse_core.pipelines.display",
     ),
+    "opentelemetry": ("synapse_core.tracing", "synapse_mcp.tracing"),
     "pydantic": ("synapse_core", "synapse_mcp"),
     "pydantic_core": ("synapse_core", "synapse_mcp"),
     "msgspec": ("synapse_core", "synapse_mcp"),
@@ -137,10 +144,11 @@ COMES_WITH = {
     "sklearn": "scikit-learn",
     "botocore": "s3fs",
     "google": "google-cloud-storage",
+    "opentelemetry": "opentelemetry-sdk",
     "requests": "google-cloud-storage",
 }
 # Extras of pyproject.toml whose packages a module of ours imports; it says what to install without them.
-EXTRAS = ("demo", "excel", "s3", "gcs", "sftp", "plot")
+EXTRAS = ("demo", "excel", "s3", "gcs", "sftp", "plot", "otel")
 # Starting a server, a supervisor or a script must not wait for these.
 HEAVY = ("ray", "numpy", "fastapi", "sqlalchemy", "matplotlib")
 
@@ -234,6 +242,9 @@ NAMED_OBJECTS = {
     "synapse_core.yaml_lines._SYNTAX_HINTS": "table: YAML's complaint -> what to do",
     "synapse_mcp.cli.app": "the command line",
     "synapse_mcp.cli_datasets.app": "the commands about datasets",
+    "synapse_mcp.cli_install.app": "the command that tells clients of the server",
+    "synapse_mcp.client_config.CLIENTS": "table: name of a client -> what is known of it",
+    "synapse_mcp.client_config._USER_FILES": "table: name of a client -> the file of its user",
     "synapse_mcp.cli_plugins.app": "the commands about plugins",
     "synapse_mcp.cli_text.console": "the command line's output",
     "synapse_mcp.cli_text.errors": "its complaints",

@@ -22,6 +22,8 @@ _SEARCH_SECONDS = 3.0
 _LEVEL = re.compile(rb"^\d\d:\d\d:\d\d ([A-Z]+) ")
 
 Matches = Callable[[bytes], bool]
+Shown = Callable[[str], str]
+TextOf = Callable[[bytes], str | None]
 
 
 class LogPage(msgspec.Struct, frozen=True):
@@ -40,8 +42,11 @@ def read_log(
     level: LogLevel | None = None,
     cursor: int | None = None,
     most_chars: int = 30_000,
+    shown: Shown = str,
 ) -> LogPage:
     """Return the last `tail` lines, or the first `tail` after byte `cursor`, that match.
+
+    shown: makes of a line what may be seen of it, before it is cut; what it hides cannot be searched for.
 
     grep: a regular expression searched in each line. level: only lines that were logged at this level or a
     louder one; what a plugin merely printed counts as info. Lines are cut at 2,000 characters, the page at
@@ -53,22 +58,30 @@ def read_log(
     except FileNotFoundError:
         return LogPage([], 0, False)
     matches = _matcher(grep, level)
+
+    def text_of(line: bytes) -> str | None:
+        """Return a line as it may be seen, None where it does not match, or only in what is hidden."""
+        if not matches(line):
+            return None
+        text = shown(_decoded(line))
+        return _cut(text) if grep is None or matches(text.encode("utf-8", "replace")) else None
+
     with open(path, "rb") as file:
         if cursor is not None:
-            return _page_after(file, min(cursor, size), tail, matches, most_chars)
-        return _last_page(file, size, tail, matches, most_chars)
+            return _page_after(file, min(cursor, size), tail, text_of, most_chars)
+        return _last_page(file, size, tail, text_of, most_chars)
 
 
-def _last_page(file: BinaryIO, size: int, most: int, matches: Matches, most_chars: int) -> LogPage:
+def _last_page(file: BinaryIO, size: int, most: int, text_of: TextOf, most_chars: int) -> LogPage:
     kept: list[str] = []
     chars = 0
     deadline = time.monotonic() + _SEARCH_SECONDS
     for line in _backwards(file, size):
         if time.monotonic() > deadline:
             return LogPage(kept[::-1], size, True)
-        if not matches(line):
+        text = text_of(line)
+        if text is None:
             continue
-        text = _shown(line)
         if len(kept) == most or chars + len(text) > most_chars:
             return LogPage(kept[::-1], size, True)
         kept.append(text)
@@ -76,14 +89,14 @@ def _last_page(file: BinaryIO, size: int, most: int, matches: Matches, most_char
     return LogPage(kept[::-1], size, False)
 
 
-def _page_after(file: BinaryIO, cursor: int, most: int, matches: Matches, most_chars: int) -> LogPage:
+def _page_after(file: BinaryIO, cursor: int, most: int, text_of: TextOf, most_chars: int) -> LogPage:
     lines: list[str] = []
     chars = 0
     deadline = time.monotonic() + _SEARCH_SECONDS
     file.seek(cursor)
     while line := file.readline(_LINE_BYTES):
-        text = _shown(line.rstrip(b"\n"))
-        if matches(line.rstrip(b"\n")):
+        text = text_of(line.rstrip(b"\n"))
+        if text is not None:
             if len(lines) == most or chars + len(text) > most_chars or time.monotonic() > deadline:
                 return LogPage(lines, cursor, True)
             lines.append(text)
@@ -150,6 +163,10 @@ def _is_loud(line: bytes, level: LogLevel | None) -> bool:
 _LEVELS = frozenset(level.value for level in LogLevel)
 
 
-def _shown(line: bytes) -> str:
-    text = plain(line[:_LINE_CHARS].decode("utf-8", "replace").replace("\r", ""))
-    return text if len(line) <= _LINE_CHARS else f"{text} … (cut)"
+def _decoded(line: bytes) -> str:
+    # More than is shown: a secret that lies across the cut has to be seen whole to be known.
+    return plain(line[: 2 * _LINE_CHARS].decode("utf-8", "replace").replace("\r", ""))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LINE_CHARS else f"{text[:_LINE_CHARS]} … (cut)"

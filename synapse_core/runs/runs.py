@@ -6,7 +6,7 @@ import copy
 import hashlib
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cached_property
@@ -298,6 +298,7 @@ class Runs:
         level: LogLevel | None = None,
         cursor: int | None = None,
         most_chars: int = 30_000,
+        shown: Callable[[str], str] = str,
     ) -> LogPage:
         """Return lines of the run's log; see `read_log`."""
         self.row(run_id)
@@ -308,6 +309,7 @@ class Runs:
             level=level,
             cursor=cursor,
             most_chars=most_chars,
+            shown=shown,
         )
 
     def executor(self, mode: str) -> Executor:

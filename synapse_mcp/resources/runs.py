@@ -9,7 +9,7 @@ import msgspec
 
 from synapse_core.events import encode_line
 from synapse_core.home import Home
-from synapse_mcp.fence import fence
+from synapse_mcp.fencing import fence
 from synapse_mcp.plot import plot_metrics
 from synapse_mcp.records import RunRecord, run_record
 from synapse_mcp.settings import Settings

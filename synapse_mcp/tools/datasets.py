@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from mcp.server.mcpserver import Context
@@ -27,6 +27,8 @@ class InspectedDataset(msgspec.Struct, kw_only=True):
 
     dataset: Any
     next: str
+
+    foreign: ClassVar[tuple[str, ...]] = ("dataset",)
 
     def links(self) -> list[ResourceLink]:
         """Return where the formats can be read that it can be converted into."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from mcp.server.mcpserver import Context
@@ -49,6 +49,8 @@ class DeploymentPage(msgspec.Struct, kw_only=True):
     deployments: list[DeploymentRecord]
     next: str
 
+    foreign: ClassVar[tuple[str, ...]] = ("deployments",)
+
     def links(self) -> list[ResourceLink]:
         """Return where the first of them can be read again."""
         return [link("deployments", each.name) for each in self.deployments[:MOST_LINKS]]
@@ -71,6 +73,8 @@ class CallRecord(msgspec.Struct, kw_only=True):
     results: Any
     seconds: float
     next: str
+
+    foreign: ClassVar[tuple[str, ...]] = ("results",)
 
 
 class Deletion(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from mcp.server.mcpserver import Context
@@ -43,6 +43,8 @@ class ModelPage(msgspec.Struct, kw_only=True, omit_defaults=True):
     next_cursor: int | None = None
     next: str
 
+    foreign: ClassVar[tuple[str, ...]] = ("models",)
+
     def links(self) -> list[ResourceLink]:
         """Return where the first of them can be read again."""
         return [link("models", each.model) for each in self.models[:MOST_LINKS]]
@@ -51,6 +53,8 @@ class ModelPage(msgspec.Struct, kw_only=True, omit_defaults=True):
 class RegisteredModel(msgspec.Struct, kw_only=True):
     model: ModelRecord
     next: str
+
+    foreign: ClassVar[tuple[str, ...]] = ("model",)
 
     def links(self) -> list[ResourceLink]:
         """Return where the model can be read again."""

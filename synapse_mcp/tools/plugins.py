@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from mcp.server.mcpserver import Context
@@ -47,6 +47,8 @@ class PluginPage(msgspec.Struct, kw_only=True, omit_defaults=True):
     next_cursor: str | None = None
     next: str
 
+    foreign: ClassVar[tuple[str, ...]] = ("plugins",)
+
 
 class IssueRecord(msgspec.Struct, omit_defaults=True):
     severity: str
@@ -74,6 +76,8 @@ class PluginRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     issues: list[IssueRecord] = []
     next: str
 
+    foreign: ClassVar[tuple[str, ...]] = ("name", "description", "actions", "issues")
+
 
 class ActionRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     plugin: str
@@ -86,6 +90,8 @@ class ActionRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     output_type: str | None = None
     example: dict[str, Any]
     next: str
+
+    foreign: ClassVar[tuple[str, ...]] = ("description", "params_schema", "result_schema", "example")
 
 
 async def list_plugins(

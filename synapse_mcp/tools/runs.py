@@ -18,8 +18,9 @@ from synapse_core.runs.log import LogPage
 from synapse_core.runs.request import make_request
 from synapse_mcp.app import App
 from synapse_mcp.boundary import answer, failure
-from synapse_mcp.fence import fence
+from synapse_mcp.fencing import fence
 from synapse_mcp.lookup import app_of
+from synapse_mcp.masking import masked
 from synapse_mcp.progress import ProgressReporter
 from synapse_mcp.records import RunLine, RunRecord, fitted, run_line, run_record
 
@@ -129,6 +130,7 @@ async def get_run_logs(
             level=None if level is None else LogLevel.parse(level),
             cursor=cursor,
             most_chars=_LOG_CHARS,
+            shown=masked,
         )
         return _fenced(home.runs.get(run_id), page)
 
@@ -163,13 +165,15 @@ def outcome(record: RunRecord, run: Run) -> CallToolResult:
     message = f"Run {run.run_id} ({run.plugin}/{run.action}) {run.state.value}"
     if told is None:
         return failure("run_failed", message, extra={"run": record}, links=record.links())
-    message += f": {told.message}"
+    # All that the worker told of its end can be the plugin's words, the hint too.
+    words = [told.message, *([f"Hint: {told.hint}"] if told.hint else [])]
+    message += f" [{told.code}].\n{fence(run.run_id, chr(10).join(words))}"
     if told.log_excerpt:
-        message += "\n" + fence(run.run_id, told.log_excerpt)
+        message += "\n" + told.log_excerpt
     return failure(
         told.code,
         message,
-        hint=told.hint or record.next,
+        hint=record.next,
         retryable=told.retryable,
         details={"run_id": run.run_id, **(told.details if isinstance(told.details, dict) else {})},
         extra={"run": record},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from mcp.server.mcpserver import Context
@@ -50,6 +50,8 @@ class Status(msgspec.Struct, kw_only=True):
     problems: list[Problem]
     switches: list[str] | msgspec.UnsetType = msgspec.UNSET
     next: str
+
+    foreign: ClassVar[tuple[str, ...]] = ("problems",)
 
 
 async def get_status(ctx: Context[App, Any]) -> Status:

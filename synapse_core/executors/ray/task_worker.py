@@ -25,6 +25,7 @@ from synapse_core.processes import ProcessId, kill_descendants
 from synapse_core.run_folder import Claim, Exit, RunFolder, RunRequest
 from synapse_core.stop import StopSignal
 from synapse_core.supervisor import grace_seconds
+from synapse_core.tracing import run_trace
 from synapse_core.worker import run_request, surroundings
 
 # An idle worker holds its CPU, which a run of another server may be waiting for.
@@ -132,8 +133,9 @@ def _work(folder: RunFolder, request: RunRequest, environment: Mapping[str, str]
         _output_to(folder.output),
         _stoppable(folder, request, stop),
         surroundings(folder, request, environment),
+        run_trace(request) as trace,
     ):
-        ending = run_request(folder, request, stop)
+        ending = run_request(folder, request, stop, trace)
     kill_descendants(os.getpid())
     folder.write_exit(Exit(datetime.now(UTC), code=0 if isinstance(ending, Succeeded) else 1))
 
