@@ -15,6 +15,8 @@ from synapse_mcp.boundary import SynapseServer
 from synapse_mcp.prompts import register_prompts
 from synapse_mcp.resources import register_resources
 from synapse_mcp.settings import Settings
+from synapse_mcp.task_notices import task_notices
+from synapse_mcp.tasks import RunTasks
 from synapse_mcp.tools import TOOLS
 
 INSTRUCTIONS = """\
@@ -50,6 +52,8 @@ def build_server(settings: Settings) -> SynapseServer:
         instructions=INSTRUCTIONS,
         log_level="WARNING",
         lifespan=lifespan,
+        extensions=[RunTasks()],
+        middleware=[task_notices],
     )
     for spec in TOOLS:
         if spec.toolset in settings.toolsets:
