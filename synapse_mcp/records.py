@@ -9,6 +9,7 @@ import msgspec
 from mcp.types import ResourceLink
 
 from synapse_core.enums import RunState
+from synapse_core.models import DEPLOY_ACTIONS
 from synapse_core.runs import ActionEntry, Run, Runs
 from synapse_mcp.fencing import fence
 from synapse_mcp.links import link
@@ -167,6 +168,8 @@ def next_call(run: Run) -> str:
     if not run.is_done:
         return f"get_run({named}, wait_seconds=20) waits on; stop_run({named}) stops it."
     if run.state is RunState.SUCCEEDED:
+        if run.action in DEPLOY_ACTIONS and isinstance(run.result, dict) and "deployment" in run.result:
+            return f"call_deployment(name={run.result['deployment']!r}, inputs=[…]) asks it."
         return f"Done: use result and artifacts. get_run_logs({named}) shows what it printed."
     if run.state is RunState.FAILED:
         return f"Repair the cause, then run_action again. get_run_logs({named}) shows the whole log."

@@ -21,6 +21,8 @@ from synapse_mcp.resources import register_resources
 from synapse_mcp.settings import Settings
 from synapse_mcp.skills import Skills
 from synapse_mcp.subscriptions import register_subscriptions, watching
+from synapse_mcp.task_notices import task_notices
+from synapse_mcp.tasks import RunTasks
 from synapse_mcp.tools import TOOLS
 
 INSTRUCTIONS = """\
@@ -61,7 +63,8 @@ def build_server(settings: Settings) -> SynapseServer:
         instructions=INSTRUCTIONS,
         log_level="WARNING",
         lifespan=lifespan,
-        extensions=[Skills()],
+        extensions=[Skills(), RunTasks()],
+        middleware=[task_notices],
         cache_hints=CACHE_HINTS,
     )
     server.shows_output_schemas = settings.output_schemas

@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar
 
 import msgspec
-from mcp.server.mcpserver import Context
+from mcp.server.elicitation import ElicitationResult
+from mcp.server.mcpserver import Context, Elicit, Resolve
 from mcp.types import CallToolResult, ResourceLink
 from pydantic import Field
 
 from synapse_core.deployments.deployments import Deployment
-from synapse_core.errors import Conflict
+from synapse_core.errors import SynapseError
 from synapse_core.executors.ray.capacity import check_fits
 from synapse_core.home import Home
 from synapse_core.models import deploy_request, find_model
 from synapse_core.run_folder import Resources, RunRequest
 from synapse_mcp.app import App
+from synapse_mcp.confirmation import Answer, Refused, agreed, can_ask, question
 from synapse_mcp.links import MOST_LINKS, link
 from synapse_mcp.lookup import app_of
 from synapse_mcp.records import fitted, run_record
@@ -136,14 +138,7 @@ async def deploy_model(
         return await app.call(lambda home: _plan(home, request, chosen, name))
     run = await app.call(lambda _: app.submit(request, None))
     run = await wait_for(ctx, run.run_id, wait_seconds)
-
-    def told(home: Home) -> CallToolResult:
-        record = run_record(run, home.runs)
-        if run.is_done and run.failure is None:
-            record.next = f"call_deployment(name={name!r}, inputs=[…]) asks it."
-        return outcome(record, run)
-
-    return await app.call(told)
+    return await app.call(lambda home: outcome(run_record(run, home.runs), run))
 
 
 async def call_deployment(
@@ -165,21 +160,34 @@ async def call_deployment(
     return await app_of(ctx).call(call)
 
 
-async def delete_deployment(ctx: Context[App, Any], name: str, confirm: str | None = None) -> Deletion:
+async def ask_to_delete(context: Context[App, Any], name: str) -> Elicit[Answer] | Answer:
+    """Return the question whether a deployment is to go; what is not there is not asked about."""
+    if not can_ask(context):
+        return question(context, None)
+    try:
+        found = await app_of(context).call(lambda home: home.deployments.get(name))
+    except SynapseError:  # the tool itself tells it
+        return question(context, None)
+    told = f"{found.name!r} ({found.model_name}, version {found.version}, {found.state}"
+    return question(context, f"Delete the deployment {told}, {found.replicas_wanted} replicas)?")
+
+
+async def delete_deployment(
+    ctx: Context[App, Any],
+    name: str,
+    answer: Annotated[ElicitationResult[Answer], Resolve(ask_to_delete)],
+    confirm: str | None = None,
+) -> Deletion:
     """Delete a deployment. Without confirm: what would go, and the word for it."""
-    is_asked = app_of(ctx).settings.confirm != "off"
 
     def delete(home: Home) -> Deletion:
         found = home.deployments.get(name)
-        if confirm is None and is_asked:
-            agreed = f"delete_deployment(name={name!r}, confirm={found.mark!r})"
-            return _deletion(found, False, f"If the user agrees: {agreed}.", found.mark)
-        if confirm is not None and confirm != found.mark:
-            raise Conflict(
-                f"{confirm!r} does not confirm the end of {name!r} as it is now; nothing was deleted.",
-                {"version": found.version, "state": found.state},
-                hint=f"delete_deployment(name={name!r}) shows what would go, and the word for it.",
-            )
+        try:
+            if not agreed(ctx, answer, confirm, found.mark, f"the deployment {name!r}"):
+                call = f"delete_deployment(name={name!r}, confirm={found.mark!r})"
+                return _deletion(found, False, f"If the user agrees: {call}.", found.mark)
+        except Refused as refusal:
+            return _deletion(found, False, refusal.said)
         return _deletion(home.deployments.delete(name), True, "list_deployments() shows what is left.")
 
     return await app_of(ctx).call(delete)

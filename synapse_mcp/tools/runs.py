@@ -6,11 +6,13 @@ import time
 from typing import Annotated, Any, Literal
 
 import msgspec
-from mcp.server.mcpserver import Context
+from mcp.server.elicitation import ElicitationResult
+from mcp.server.mcpserver import Context, Elicit, Resolve
 from mcp.types import CallToolResult
 from pydantic import Field
 
 from synapse_core.enums import LogLevel, RunState
+from synapse_core.errors import SynapseError
 from synapse_core.home import Home
 from synapse_core.run_folder import RunRequest
 from synapse_core.runs import Run, follow
@@ -18,13 +20,15 @@ from synapse_core.runs.log import LogPage
 from synapse_core.runs.request import make_request
 from synapse_mcp.app import App
 from synapse_mcp.boundary import answer, failure
+from synapse_mcp.confirmation import Answer, Refused, agreed, can_ask, mark_of, question
 from synapse_mcp.fencing import fence
 from synapse_mcp.lookup import app_of
 from synapse_mcp.masking import masked
 from synapse_mcp.progress import ProgressReporter
 from synapse_mcp.records import RunLine, RunRecord, fitted, run_line, run_record
 
-WaitSeconds = Annotated[float, Field(ge=0, le=50)]
+MOST_WAIT_SECONDS = 50
+WaitSeconds = Annotated[float, Field(ge=0, le=MOST_WAIT_SECONDS)]
 Mode = Literal["auto", "local", "task", "job"]
 State = Literal["active", "queued", "running", "succeeded", "failed", "stopped", "lost"]
 _LOG_CHARS = 3_600
@@ -45,6 +49,19 @@ class Plan(msgspec.Struct, kw_only=True):
 class RunPage(msgspec.Struct, kw_only=True, omit_defaults=True):
     runs: list[RunLine]
     next_cursor: str | None = None
+    next: str
+
+
+class StopPreview(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A run that was not stopped. confirm: what has to be given for it to be killed."""
+
+    # Said also where it is False: nobody may take what is asked about for what is done.
+    stopped: bool | None
+    run_id: str
+    state: str
+    plugin: str
+    action: str
+    confirm: str | None = None
     next: str
 
 
@@ -137,9 +154,43 @@ async def get_run_logs(
     return await app_of(ctx).call(read)
 
 
-async def stop_run(ctx: Context[App, Any], run_id: str, force: bool = False) -> RunRecord:
+async def ask_to_kill(context: Context[App, Any], run_id: str, force: bool) -> Elicit[Answer] | Answer:
+    """Return the question whether a run is to be killed; other stops are not asked about."""
+    if not force or not can_ask(context):
+        return question(context, None)
+    try:
+        run = await app_of(context).call(lambda home: home.runs.get(run_id))
+    except SynapseError:  # the tool itself tells it
+        return question(context, None)
+    if run.is_done:
+        return question(context, None)
+    named = f"{run.run_id} ({run.plugin}/{run.action})"
+    return question(context, f"Kill the run {named} at once? Its rollbacks will not run.")
+
+
+async def stop_run(
+    ctx: Context[App, Any],
+    run_id: str,
+    answer: Annotated[ElicitationResult[Answer], Resolve(ask_to_kill)],
+    force: bool = False,
+    confirm: str | None = None,
+) -> RunRecord | StopPreview:
     """Stop a run: rollbacks, then a kill of all it started. force: kill at once."""
-    return await app_of(ctx).call(lambda home: run_record(home.runs.stop(run_id, force), home.runs))
+
+    def stop(home: Home) -> RunRecord | StopPreview:
+        run = home.runs.get(run_id)
+        if force and not run.is_done:
+            mark = mark_of("kill", run.run_id)
+            try:
+                if not agreed(ctx, answer, confirm, mark, f"the run {run_id}"):
+                    call = f'stop_run(run_id="{run_id}", force=true, confirm="{mark}")'
+                    said = f"If the user agrees: {call}. Without force its rollbacks run."
+                    return _not_stopped(run, said, mark)
+            except Refused as refusal:
+                return _not_stopped(run, refusal.said)
+        return run_record(home.runs.stop(run_id, force), home.runs)
+
+    return await app_of(ctx).call(stop)
 
 
 async def wait_for(ctx: Context[App, Any], run_id: str, wait_seconds: float) -> Run:
@@ -178,6 +229,18 @@ def outcome(record: RunRecord, run: Run) -> CallToolResult:
         details={"run_id": run.run_id, **(told.details if isinstance(told.details, dict) else {})},
         extra={"run": record},
         links=record.links(),
+    )
+
+
+def _not_stopped(run: Run, next_call: str, confirm: str | None = None) -> StopPreview:
+    return StopPreview(
+        stopped=False,
+        run_id=run.run_id,
+        state=run.state.value,
+        plugin=run.plugin,
+        action=run.action,
+        confirm=confirm,
+        next=next_call,
     )
 
 

@@ -83,7 +83,10 @@ async def test_the_server_answers_within_200_ms_while_eight_runs_misbehave(serve
             await anyio.sleep(0.05)
         runs = (await call(client, "list_runs", state="active"))["runs"]
         for run in runs:
-            await client.call_tool("stop_run", {"run_id": run["run_id"], "force": True})
+            kill = {"run_id": run["run_id"], "force": True}
+            asked = (await client.call_tool("stop_run", kill)).structured_content
+            if "confirm" in asked:
+                await client.call_tool("stop_run", {**kill, "confirm": asked["confirm"]})
     took.sort()
     print(f"{len(took)} calls, median {took[len(took) // 2] * 1000:.0f} ms, slowest {took[-1] * 1000:.0f} ms")
     # All but the slowest two in a hundred: on a busy machine those are the scheduler's, not the server's.
