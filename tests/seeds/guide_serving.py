@@ -43,7 +43,7 @@ _TORCH = """
             return cls(path)
 """
 _PARAMS = "from synapse_core.actions.inference import DeploymentParams\n"
-_CONFIG = "name: Multiplier\ncode: multiplier\nactions: {deploy: {entrypoint: 'service:MyDeploymentAction'}}\n"
+_CONFIG = "name: Multiplier\ncode: multiplier\nactions: {deploy: {entrypoint: service:MyDeploymentAction}}\n"
 
 
 def with_torch(block: Block) -> Block:

@@ -1,0 +1,20 @@
+"""Deployment of a registered detector."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from synapse_core.actions.inference import BaseDeploymentAction, DeploymentParams
+
+
+class DeployParams(DeploymentParams):
+    """What to deploy, and on what."""
+
+    model: int = Field(ge=1, description="The id of the registered model")  # type: ignore[assignment]  # required
+
+
+class DeployAction(BaseDeploymentAction[DeployParams]):
+    """Put a registered detector behind an address: POST …/predict {"inputs": [{"image": base64}, …]}."""
+
+    entrypoint = "plugin.serve:ShapesServe"
+    params_model = DeployParams
