@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from synapse_core.actions.inference import BaseDeploymentAction, DeploymentParams
 
@@ -10,7 +10,11 @@ from synapse_core.actions.inference import BaseDeploymentAction, DeploymentParam
 class DeployParams(DeploymentParams):
     """What to deploy, and on what."""
 
-    model: int = Field(ge=1, description="The id of the registered model")  # type: ignore[assignment]  # required
+    model: int = Field(
+        ge=1,
+        validation_alias=AliasChoices("model", "model_id"),
+        description="The id of the registered model",
+    )
 
 
 class DeployAction(BaseDeploymentAction[DeployParams]):

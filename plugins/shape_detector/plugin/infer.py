@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import AliasChoices, BaseModel, Field
 
 from plugin.detector import Detector, Found
 from plugin.pictures import Picture, read_pictures
@@ -22,7 +22,11 @@ from synapse_core.types import InferenceResults
 class InferParams(BaseModel):
     """What to look at, and with which model."""
 
-    model: int = Field(ge=1, description="The id of the registered model")
+    model: int = Field(
+        ge=1,
+        validation_alias=AliasChoices("model", "model_id"),
+        description="The id of the registered model",
+    )
     path: str = Field(description="A folder of pictures, or a dataset")
     split: str | None = Field(default=None, description="Only this split of the dataset")
     least_score: float = Field(default=LEAST_SCORE, ge=0, le=1, description="Leave out what is less sure")

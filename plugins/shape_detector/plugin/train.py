@@ -41,12 +41,12 @@ class TrainParams(BaseModel):
 
 
 class Trained(TrainResult):
-    """How the training went. model: the id of the registered model, None where it was given no name.
+    """How the training went. model_id: that of the registered model, None where it was given no name.
 
     map50, f1: on pictures that were not trained on, in [0, 1].
     """
 
-    model: int | None
+    model_id: int | None
     map50: float
     f1: float
     classes: list[str]
@@ -89,7 +89,7 @@ class TrainAction(BaseTrainAction[TrainParams]):
             final_epoch=params.epochs,
             train_metrics=fitted,
             val_metrics=found,
-            model=None if model is None else model.id,
+            model_id=None if model is None else model.id,
             map50=found["map50"],
             f1=found["f1"],
             classes=list(classes),
