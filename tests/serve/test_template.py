@@ -1,4 +1,4 @@
-"""What create_plugin writes for deployments deploys and answers, as it is and with what its train has made."""
+"""What create_plugin writes for deployments deploys and answers, as it is and with what it has trained."""
 
 from __future__ import annotations
 
