@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +26,27 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture
-async def session(home: Path) -> AsyncIterator[Session]:
-    """A client of a real server; what it deploys is gone when the test ends."""
+@asynccontextmanager
+async def served(home: Path) -> AsyncIterator[Session]:
+    """Give a client of a server of its own."""
     server = StdioServerParameters(
         command=sys.executable,
         args=["-m", "synapse_mcp"],
         env={**os.environ, "SYNAPSE_HOME": str(home)},
     )
     async with Client(server) as client:
-        opened = Session(client)
+        yield Session(client)
+
+
+@pytest.fixture
+async def session(home: Path) -> AsyncIterator[Session]:
+    async with served(home) as opened:
         yield opened
-        for each in (await opened.call("list_deployments"))["deployments"]:
-            asked = await opened.call("delete_deployment", name=each["name"])
-            await opened.call("delete_deployment", name=each["name"], confirm=asked["confirm"])
+
+
+async def delete(session: Session, name: str) -> None:
+    asked = await session.call("delete_deployment", name=name)
+    assert (await session.call("delete_deployment", name=name, confirm=asked["confirm"]))["deleted"]
 
 
 async def action(session: Session, name: str, **params: Any) -> dict[str, Any]:
@@ -105,19 +113,26 @@ async def test_data_is_drawn_converted_learned_and_asked_step_by_step(session: S
         assert refused.structured_content["error"]["code"] == "inputs_rejected"
         assert words in refused.content[0].text
     await answers_well(session, "shapes", drawn["path"])
+    await delete(session, "shapes")
 
 
-async def test_one_pipeline_goes_from_nothing_to_an_address(session: Session):
+async def test_one_pipeline_goes_from_nothing_to_an_address_that_outlives_its_server(home: Path):
     actions = [f"{PLUGIN}/{name}" for name in ("draw", "convert", "train", "deploy")]
-    begun = await session.call(
-        "run_pipeline", actions=actions, params={**DRAWN, "name": "shapes_at_once"}, wait_seconds=50
-    )
-    ended = await session.ended(begun)
+    name = "shapes_at_once"
+    async with served(home) as session:
+        begun = await session.call(
+            "run_pipeline", actions=actions, params={**DRAWN, "name": name}, wait_seconds=50
+        )
+        ended = await session.ended(begun)
     assert [each["state"] for each in ended["actions"]] == ["succeeded"] * 4, ended
-    assert ended["result"]["deployment"] == "shapes_at_once"
-    model = (await session.call("list_models", model="shapes_at_once"))["models"][0]
-    assert ended["result"]["model"] == model["id"]
-    assert model["plugin"] == PLUGIN
-    assert model["metrics"]["validation/map50"] > 0.85
-    drawn = next(Path(os.environ["SYNAPSE_HOME"], "runs", ended["run_id"]).rglob("instances_val.json"))
-    await answers_well(session, "shapes_at_once", str(drawn.parents[1]))
+    drawn = next((home / "runs" / ended["run_id"]).rglob("instances_val.json")).parents[1]
+
+    async with served(home) as another:
+        (seen,) = (await another.call("list_deployments"))["deployments"]
+        (model,) = (await another.call("list_models", model=name))["models"]
+        assert (seen["name"], seen["state"], seen["model"]) == (name, "running", model["model"])
+        assert ended["result"]["model"] == model["id"]
+        assert model["plugin"] == PLUGIN
+        assert model["metrics"]["validation/map50"] > 0.85
+        await answers_well(another, name, str(drawn))
+        await delete(another, name)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from serve.conftest import WAIT_SECONDS
 
+from synapse_core.events import Progress
 from synapse_core.home import Home
 from synapse_core.pipelines.graph import PipelineAction
 from synapse_core.pipelines.plan import find_named, plan_pipeline
@@ -43,6 +44,8 @@ def test_a_written_plugin_deploys_without_parameters_and_what_a_pipeline_has_tra
     alone = ended(written, make_request(written.registry, "points", "deployment", {}, modes=modes))
     assert alone.failure is None, alone.failure
     assert alone.result["url"].endswith("/points")
+    told = [each.category for each in written.runs.events(alone.run_id) if isinstance(each, Progress)]
+    assert list(dict.fromkeys(told)) == ["initialize", "deploy", "register"]
     assert alone.progress.fraction == 1.0
     assert [one["label"] for one in written.deployments.call("points", INPUTS).results] == [1, 0]
 
