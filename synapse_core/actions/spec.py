@@ -37,7 +37,7 @@ class ActionSpec:
     template_file: its name without endings. is_primary: the one action of its category to look at first.
     supports: further templates that it imports. files: others that come with it, such as samples. check: what
     holds of its `result` where it is run without parameters, as a Python expression. refuses: parameters that
-    do not fit it.
+    do not fit it. test: the template of its test. needs_cluster: it cannot be run without Ray.
     """
 
     name: str
@@ -51,6 +51,8 @@ class ActionSpec:
     files: tuple[str, ...] = ()
     check: str = "result"
     refuses: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    test: str = "base/test_action.py"
+    needs_cluster: bool = False
 
     @property
     def template_path(self) -> str:
@@ -165,8 +167,10 @@ def _read(category: PluginCategory, file: Path) -> CategoryTemplates:
             is_primary=name == table["primary"],
             supports=tuple(entry.get("supports", ())),
             files=tuple(entry.get("files", ())),
-            check=entry["check"],
+            check=entry.get("check", ActionSpec.check),
             refuses=entry["refuses"],
+            test=entry.get("test", ActionSpec.test),
+            needs_cluster=entry.get("needs_cluster", False),
         )
         for name, entry in table["actions"].items()
     ]

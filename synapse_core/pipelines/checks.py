@@ -40,6 +40,12 @@ class Stage:
         return tuple(dict.fromkeys((*schema.get("properties", {}), *self.spec.param_names)))
 
     @property
+    def aliases(self) -> frozenset[str]:
+        """The further names under which parameters can be given; of which parameter each is, nobody says."""
+        properties = (self.spec.params_schema or {}).get("properties", {})
+        return frozenset(self.spec.param_names) - frozenset(properties)
+
+    @property
     def gives(self) -> frozenset[str] | None:
         """The names of what the action returns, None where nobody can know."""
         if self.is_done:
@@ -124,7 +130,7 @@ def _of_stage(stage: Stage, stages: Sequence[Stage], params: Mapping[str, Any]) 
     except ValidationError as error:
         for problem in error.problems or [{"path": "", "message": error.message}]:
             path = str(problem["path"])
-            may_come = is_open or path in promised
+            may_come = is_open or path in promised or not promised.isdisjoint(stage.aliases)
             if problem.get("type") == "missing" and "." not in path and may_come:
                 continue
             if not path and (is_open or promised):

@@ -54,7 +54,11 @@ def base_files(
 
 
 def _base(name: str) -> Template:
-    return Template(get_action_registry().text(f"base/{name}{SUFFIX}"))
+    return _template(f"base/{name}")
+
+
+def _template(path: str) -> Template:
+    return Template(get_action_registry().text(f"{path}{SUFFIX}"))
 
 
 def entry_of(action: Chosen) -> dict[str, str]:
@@ -71,7 +75,7 @@ def action_files(action: Chosen) -> dict[str, str]:
     registry, spec = get_action_registry(), action.spec
     module = re.sub(rf"\b{spec.class_name}\b", action.class_name, registry.text(spec.template_path))
     refuses = json.dumps(spec.refuses)  # texts, numbers and lists: the same in Python
-    test = _base("test_action.py").substitute(action=action.name, check=spec.check, refuses=refuses)
+    test = _template(spec.test).substitute(action=action.name, check=spec.check, refuses=refuses)
     return {
         f"plugin/{action.name}.py": module,
         f"tests/test_{action.name}.py": test,

@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 import pytest
 from pipeline_plugins import write_plugins
-from pydantic import BaseModel
+from pydantic import AliasChoices, BaseModel, Field
 from rich.console import Console
 
 from synapse_core import BaseAction
@@ -310,6 +310,19 @@ def test_names_run_here_too(plugins, monkeypatch):
     assert ActionPipeline(["parts/add", "others/double"]).execute({"total": 1}) == {"total": 4}
     for name in [name for name in sys.modules if name.partition(".")[0] == "package"]:
         del sys.modules[name]
+
+
+def test_a_required_parameter_may_come_under_another_of_its_names():
+    class Params(BaseModel):
+        amount: int = Field(validation_alias=AliasChoices("amount", "number"))
+
+    class Show(BaseAction[Params]):
+        def execute(self) -> int:
+            return self.params.amount
+
+    assert ActionPipeline([Begin, Show]).execute({"start": 4}) == 4
+    with pytest.raises(ValidationError, match="amount"):
+        ActionPipeline([Show]).execute({})
 
 
 def test_a_pipeline_tells_what_nobody_gives():

@@ -17,7 +17,7 @@ from synapse_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
-EXAMPLES = ["coco_export", "digits_classifier", "folder_upload", "hello", "pre_annotate"]
+EXAMPLES = ["coco_export", "digits_classifier", "folder_upload", "hello", "pre_annotate", "shape_detector"]
 
 
 async def until(client, run_id, wanted):

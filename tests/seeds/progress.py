@@ -173,4 +173,3 @@ CASES = {
     12: upload,
     13: custom,
 }
-WAITING_FOR = {8: "synapse_core.actions.inference.deployment:DeploymentProgressCategories"}

@@ -5,7 +5,6 @@ SYNAPSE_TEST_SEEDS says where the documents are; by default beside the repositor
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,12 +41,6 @@ CASES: dict[tuple[str, int], Case] = {
 }
 # Those that need the session's Ray cluster.
 ON_RAY = {(module.DOCUMENT, number) for module in _MODULES for number in getattr(module, "ON_RAY", ())}
-# What is not built yet, as module:name; its blocks run as soon as it is there.
-WAITING_FOR = {
-    (module.DOCUMENT, number): name
-    for module in _MODULES
-    for number, name in getattr(module, "WAITING_FOR", {}).items()
-}
 
 pytestmark = pytest.mark.skipif(
     not SEEDS.is_dir(), reason="the documents are not here; SYNAPSE_TEST_SEEDS says where they are"
@@ -67,9 +60,6 @@ def bench(home: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Bench:
     ],
 )
 def test_a_block_runs(document: str, number: int, request: pytest.FixtureRequest):
-    waiting_for = WAITING_FOR.get((document, number))
-    if waiting_for is not None and not is_there(waiting_for):
-        pytest.skip(f"{waiting_for} is not built yet")
     CASES[document, number](block(document, number), request.getfixturevalue("bench"))
 
 
@@ -81,12 +71,3 @@ def test_every_block_of_every_document_has_a_case():
 
 def test_no_two_cases_are_for_one_block():
     assert len(CASES) == sum(len(module.CASES) for module in _MODULES)
-
-
-def is_there(name: str) -> bool:
-    """Return True where `module:name` can be imported."""
-    module, _, attribute = name.partition(":")
-    try:
-        return hasattr(importlib.import_module(module), attribute)
-    except ModuleNotFoundError:
-        return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from synapse_core.actions.inference.context import InferenceContext
 
@@ -28,7 +28,13 @@ class DeploymentParams(BaseModel):
 
     model_config = ConfigDict(protected_namespaces=())
 
-    model: int | None = Field(default=None, ge=1, description="The id of the registered model")
+    # What a training returns is model_id.
+    model: int | None = Field(
+        default=None,
+        ge=1,
+        validation_alias=AliasChoices("model", "model_id"),
+        description="The id of the registered model",
+    )
     name: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}$",
