@@ -22,7 +22,7 @@ from synapse_core.pipelines.display import display_progress
 from synapse_core.pipelines.plan import find_named, plan_pipeline
 from synapse_core.runs import Run
 from synapse_core.runs.request import make_request
-from synapse_mcp import cli_datasets, cli_install, cli_plugins
+from synapse_mcp import cli_dashboard, cli_datasets, cli_install, cli_plugins
 from synapse_mcp.cli_text import console, unmarked
 from synapse_mcp.demo import run_demo, show_seeded
 from synapse_mcp.records import run_record
@@ -41,6 +41,7 @@ app.add_typer(ray_app, name="ray")
 app.add_typer(cli_datasets.app)
 app.add_typer(cli_plugins.app)
 app.add_typer(cli_install.app)
+app.add_typer(cli_dashboard.app)
 
 Plugins = Annotated[
     list[str] | None, typer.Option("--plugins", metavar="DIR", help="A folder of plugins; may be repeated.")

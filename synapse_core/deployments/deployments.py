@@ -86,8 +86,11 @@ class Deployments:
                 return each
         raise DeploymentNotFound(name, [each.name for each in deployments])
 
-    def call(self, name: str, inputs: Sequence[Any], timeout_seconds: float = 30.0) -> Answer:
-        """Return what a deployment answers. Raises what `send` does, and DeploymentNotFound."""
+    def call(self, name: str, inputs: Sequence[Any] | None, timeout_seconds: float = 30.0) -> Answer:
+        """Return what a deployment answers. Raises what `send` does, and DeploymentNotFound.
+
+        inputs: None has it answer for its own samples.
+        """
         deployment = self.get(name)
         if deployment.url is None:
             raise DeploymentUnavailable(
@@ -102,7 +105,7 @@ class Deployments:
                 secret=home_secret(Path(deployment.home or self._home)),
                 valid_seconds=_TOKEN_SECONDS,
             )
-        return send(deployment.url, [*inputs], token, timeout_seconds)
+        return send(deployment.url, None if inputs is None else [*inputs], token, timeout_seconds)
 
     def delete(self, name: str) -> Deployment:
         """Take a deployment away, when what it is answering is answered. Returns it as it was."""
