@@ -16,14 +16,24 @@ from typing import Any, TypeVar
 
 import msgspec
 from mcp.server import MCPServer
+from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp.types import CallToolResult, ImageContent, InputRequiredResult, TextContent, ToolAnnotations
+from mcp.types import (
+    CallToolResult,
+    ImageContent,
+    InputRequiredResult,
+    ListToolsResult,
+    PaginatedRequestParams,
+    TextContent,
+    ToolAnnotations,
+)
 from pydantic import ValidationError
 
 from synapse_core.errors import SynapseError
 from synapse_mcp.app import App
 from synapse_mcp.masking import masked, masked_data
+from synapse_mcp.run_page import with_page
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +86,11 @@ class SynapseServer(MCPServer[App]):
         tool = self._tool_manager.get_tool(name)
         assert tool is not None, "it was added above"
         tool.parameters = without_usual_limits(compact_schema(tool.parameters))
+
+    async def _handle_list_tools(
+        self, ctx: ServerRequestContext[App, Any], params: PaginatedRequestParams | None
+    ) -> ListToolsResult:
+        return with_page(await super()._handle_list_tools(ctx, params), ctx)
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[App, Any] | None = None

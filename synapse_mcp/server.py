@@ -14,6 +14,7 @@ from synapse_mcp.app import App
 from synapse_mcp.boundary import SynapseServer
 from synapse_mcp.prompts import register_prompts
 from synapse_mcp.resources import register_resources
+from synapse_mcp.run_page import register_charts, run_pages
 from synapse_mcp.settings import Settings
 from synapse_mcp.tools import TOOLS
 
@@ -50,10 +51,12 @@ def build_server(settings: Settings) -> SynapseServer:
         instructions=INSTRUCTIONS,
         log_level="WARNING",
         lifespan=lifespan,
+        extensions=[run_pages()],
     )
     for spec in TOOLS:
         if spec.toolset in settings.toolsets:
             server.register(spec)
     register_prompts(server)
     register_resources(server)
+    register_charts(server)
     return server
