@@ -30,7 +30,8 @@ CONTRAST = """() => {
     for (let at = node; at; at = at.parentElement) behind.unshift(getComputedStyle(at).backgroundColor);
     const paper = light(blend(behind)), ink = light(blend([...behind, getComputedStyle(node).color]));
     const ratio = (Math.max(paper, ink) + 0.05) / (Math.min(paper, ink) + 0.05);
-    if (ratio < 4.5) weak.push(`${ratio.toFixed(2)} ${node.className || node.tagName}: ${node.textContent.slice(0, 30)}`);
+    const name = node.className || node.tagName;
+    if (ratio < 4.5) weak.push(`${ratio.toFixed(2)} ${name}: ${node.textContent.slice(0, 30)}`);
   }
   return weak;
 }"""

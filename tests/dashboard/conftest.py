@@ -66,7 +66,7 @@ class World:
             f"actions:\n  train:\n    description: {json.dumps(EVIL)}\n    entrypoint: train:TrainAction\n"
         )
         (root / "config.yaml").write_text(
-            f"name: Trainer\ncode: trainer\nversion: 0.1.0\ncategory: custom\n{actions}"
+            f"name: Trainer\ncode: trainer\nversion: 0.1.0\ncategory: custom\nactions:\n  train:\n{action}"
         )
         (root / "train.py").write_text(TRAINER)
         self.home = Home(settings.home, [root.parent, *settings.plugin_paths])
