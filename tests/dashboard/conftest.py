@@ -62,9 +62,7 @@ class World:
         self.gate = folder / "gate"
         root = folder / "plugins" / "trainer"
         root.mkdir(parents=True)
-        actions = (
-            f"actions:\n  train:\n    description: {json.dumps(EVIL)}\n    entrypoint: train:TrainAction\n"
-        )
+        action = f"    description: {json.dumps(EVIL)}\n    entrypoint: train:TrainAction\n"
         (root / "config.yaml").write_text(
             f"name: Trainer\ncode: trainer\nversion: 0.1.0\ncategory: custom\nactions:\n  train:\n{action}"
         )
