@@ -16,6 +16,7 @@ from keyword import iskeyword
 from typing import Any, TypeVar
 
 import msgspec
+from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import (
@@ -23,6 +24,8 @@ from mcp.types import (
     ContentBlock,
     ImageContent,
     InputRequiredResult,
+    ListToolsResult,
+    PaginatedRequestParams,
     ResourceLink,
     TextContent,
     Tool,
@@ -39,6 +42,7 @@ from synapse_mcp.masking import masked, masked_data
 from synapse_mcp.output_schemas import output_schema
 from synapse_mcp.principals import Scope, current_principal
 from synapse_mcp.reading import ReadingServer
+from synapse_mcp.run_page import with_page
 
 log = logging.getLogger(__name__)
 
@@ -129,6 +133,11 @@ class SynapseServer(ReadingServer):
         if principal is None:
             return tools
         return [tool for tool in tools if principal.may(self._scope_of(tool.name))]
+
+    async def _handle_list_tools(
+        self, ctx: ServerRequestContext[App, Any], params: PaginatedRequestParams | None
+    ) -> ListToolsResult:
+        return with_page(await super()._handle_list_tools(ctx, params), ctx)
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[App, Any] | None = None

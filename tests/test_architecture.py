@@ -84,9 +84,10 @@ FENCES: dict[str, tuple[str, ...]] = {
     "starlette": (
         "synapse_core.backend.service",
         "synapse_core.actions.inference.ingress",
+        "synapse_mcp.dashboard",
         "synapse_mcp.http",
     ),
-    "uvicorn": ("synapse_core.backend.service", "synapse_mcp.http.serving"),
+    "uvicorn": ("synapse_core.backend.service", "synapse_mcp.dashboard", "synapse_mcp.http.serving"),
     "yaml": ("synapse_core.yaml_lines",),
     "regex": ("synapse_core.runs.log",),
     "fsspec": ("synapse_core.datasets.source", "synapse_core.storage.memory"),
@@ -116,6 +117,7 @@ FENCES: dict[str, tuple[str, ...]] = {
     "platformdirs": ("synapse_core.environment",),
     "typer": (
         "synapse_mcp.cli",
+        "synapse_mcp.cli_dashboard",
         "synapse_mcp.cli_datasets",
         "synapse_mcp.cli_install",
         "synapse_mcp.cli_plugins",
@@ -241,6 +243,7 @@ NAMED_OBJECTS = {
     "synapse_core.storage.translation._HINTS": "table: kind of error -> what to do",
     "synapse_core.yaml_lines._SYNTAX_HINTS": "table: YAML's complaint -> what to do",
     "synapse_mcp.cli.app": "the command line",
+    "synapse_mcp.cli_dashboard.app": "the command `dashboard`",
     "synapse_mcp.cli_datasets.app": "the commands about datasets",
     "synapse_mcp.cli_install.app": "the command that tells clients of the server",
     "synapse_mcp.client_config.CLIENTS": "table: name of a client -> what is known of it",

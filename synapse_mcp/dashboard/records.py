@@ -159,7 +159,7 @@ def model_entry(model: Model) -> ModelEntry:
         created=model.created,
         plugin=model.plugin,
         run_id=model.run_id,
-        figures=figures_of({"": model.metrics}),
+        figures=figures_of(_by_category(model.metrics)),
         description=model.description[:_LINE_CHARS],
     )
 
@@ -198,6 +198,15 @@ def figures_of(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
                 continue
             found[name] = number
     return dict(list(found.items())[:_MOST_FIGURES])
+
+
+def _by_category(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Return the metrics of a model as a run has them: 'test/accuracy' is the accuracy of 'test'."""
+    found: dict[str, dict[str, float]] = {}
+    for name, value in metrics.items():
+        category, _, metric = name.rpartition("/")
+        found.setdefault(category, {})[metric] = value
+    return found
 
 
 def _action_part(entry: ActionEntry) -> ActionPart:

@@ -183,7 +183,7 @@ function placeTicks(first, last, count) {
   if (first === last) return [first];
   let step = niceStep((last - first) / count);
   if (Number.isInteger(first) && Number.isInteger(last)) step = Math.max(1, step);
-  const ticks = [];
+  const ticks = first % step > 0 && first % step < step * 0.6 ? [first] : [];
   for (let tick = Math.ceil(first / step - 1e-9); tick * step <= last + 1e-9; tick += 1) ticks.push(tick * step);
   return ticks;
 }

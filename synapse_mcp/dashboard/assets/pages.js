@@ -201,10 +201,12 @@ function modelRow(model) {
       model.description ? el("small", { class: "block" }, model.description) : null),
     el("td", { class: "figures-line" }, Object.entries(model.figures || {}).map(([name, value]) =>
       el("span", {}, el("small", {}, name || "value"), " ", el("b", {}, figure(value))))),
-    el("td", {}, model.run_id ? el("a", { href: `#/runs/${model.run_id}` }, model.plugin || model.run_id) : model.plugin || "–"),
-    el("td", { class: "number" }, bytes(model.size_bytes)),
-    model.created ? ticking("td", { title: clock(made) }, () => ago(made)) : el("td", {}, "–"),
-    el("td", {}, el("code", { class: "id", title: model.sha256 }, model.sha256.slice(0, 12))),
+    el("td", { "data-name": "Made by" },
+      model.run_id ? el("a", { href: `#/runs/${model.run_id}` }, model.plugin || model.run_id) : model.plugin || "–"),
+    el("td", { "data-name": "Size", class: "number" }, bytes(model.size_bytes)),
+    el("td", { "data-name": "Registered" },
+      model.created ? ticking("span", { title: clock(made) }, () => ago(made)) : "–"),
+    el("td", { "data-name": "SHA-256" }, el("code", { class: "id", title: model.sha256 }, model.sha256.slice(0, 12))),
   );
 }
 
