@@ -6,11 +6,10 @@ import os
 import re
 from typing import Any
 
+from synapse_core.environment import is_secret_name
+
 MASK = "***"
 
-_SECRET_NAME = re.compile(
-    r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|CREDENTIAL", re.IGNORECASE
-)
 _SHAPES = re.compile(
     r"gh[pousr]_[A-Za-z0-9]{30,}"
     r"|github_pat_[A-Za-z0-9_]{30,}"
@@ -45,11 +44,6 @@ def masked_data(value: Any) -> Any:
     return walk(value)
 
 
-def is_secret_name(name: str) -> bool:
-    """Return True where a name says that its value is a secret."""
-    return _SECRET_NAME.search(name) is not None
-
-
 def _masked(text: str, known: list[str]) -> str:
     for value in known:
         text = text.replace(value, MASK)
@@ -61,7 +55,7 @@ def _known_values() -> list[str]:
     values = {
         value
         for name, value in os.environ.items()
-        if len(value) >= _SHORTEST and _SECRET_NAME.search(name) and not _is_path(value)
+        if len(value) >= _SHORTEST and is_secret_name(name) and not _is_path(value)
     }
     return sorted(values, key=len, reverse=True)
 
