@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 
+import uvicorn
+
 from benchmarks.hello_server import server
 
 if __name__ == "__main__":
-    server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[1]), stateless_http=True)
+    uvicorn.run(server.streamable_http_app(), host="127.0.0.1", port=int(sys.argv[1]), access_log=False)
