@@ -15,6 +15,7 @@ BENCHMARKS = (
     "cold_start",
     "local_run",
     "scaffold",
+    "http_load",
     "dataset_conversion",
     "backend_http",
     "upload",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,15 +26,30 @@ _PASSED_PREFIXES = (
     *("LC_", "PYTHON", "SYNAPSE_", "CUDA_", "NVIDIA_", "ROCR_", "HIP_"),
     *("OMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "TORCH_", "HF_HOME", "HF_HUB_OFFLINE", "COVERAGE_"),
 )
+_SECRET_NAME = re.compile(
+    r"TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|CREDENTIAL|SIGNING_?KEY|_PAT$",
+    re.IGNORECASE,
+)
+# A run may use the backend as its submitter does.
+_PASSED_SECRETS = frozenset(("SYNAPSE_ACCESS_TOKEN",))
+
+
+def is_secret_name(name: str) -> bool:
+    """Return True where a name says that its value is a secret."""
+    return _SECRET_NAME.search(name) is not None
 
 
 def passed_environment(names: Iterable[str] = ()) -> dict[str, str]:
-    """Return what a run inherits from this process: the allow-list and the variables of these `names`."""
-    wanted = set(names)
+    """Return what a run inherits from this process: the allow-list and the variables of these `names`.
+
+    What only begins like an entry of the list, as NVIDIA_API_KEY does, is left out where its name says that
+    it is a secret.
+    """
+    wanted = _PASSED_NAMES | _PASSED_SECRETS | set(names)
     return {
         name: value
         for name, value in os.environ.items()
-        if name in _PASSED_NAMES or name in wanted or name.startswith(_PASSED_PREFIXES)
+        if name in wanted or (name.startswith(_PASSED_PREFIXES) and not is_secret_name(name))
     }
 
 

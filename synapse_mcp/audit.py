@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from synapse_mcp.masking import MASK, is_secret_name, masked_data
+from synapse_core.environment import is_secret_name
+from synapse_mcp.masking import MASK, masked_data
 
 log = logging.getLogger(__name__)
 

@@ -17,15 +17,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
 
+from synapse_core.environment import is_secret_name
 from synapse_core.errors import InvalidConfig
 from synapse_core.profile import config_path, secret_files
 
 MASK = "***"
 
-_SECRET_NAME = re.compile(
-    r"TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|CREDENTIAL|SIGNING_?KEY|_PAT$",
-    re.IGNORECASE,
-)
 # Shorter values would mask ordinary words.
 _SHORTEST = 8
 # Fewer letters of an encoded value could be anything.
@@ -109,11 +106,6 @@ def masked_data(value: Any) -> Any:
     return walk(value)
 
 
-def is_secret_name(name: str) -> bool:
-    """Return True where a name says that its value is a secret."""
-    return _SECRET_NAME.search(name) is not None
-
-
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
@@ -178,7 +170,7 @@ def _of_environment() -> Iterator[str]:
     for name, value in os.environ.items():
         if len(value) < _SHORTEST:
             continue
-        if _SECRET_NAME.search(name):
+        if is_secret_name(name):
             if not _is_path(value):
                 yield value
         elif "://" in value:

@@ -39,6 +39,7 @@ from synapse_mcp.guides import guide, topics
 from synapse_mcp.records import RunRecord
 from synapse_mcp.server import build_server
 from synapse_mcp.settings import Settings, parse_arguments
+from synapse_mcp.switches import SWITCHES
 from synapse_mcp.tools import TOOLS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -368,6 +369,7 @@ def test_the_files_of_a_run_are_those_that_the_folder_has():
 def test_every_variable_of_ours_is_in_the_table_and_the_code_knows_each_of_it():
     name = r"\bSYNAPSE_[A-Z]+(?:_[A-Z]+)*\b"
     used = {found for source in SOURCES.values() for found in re.findall(name, source)}
+    used |= {switch.variable for switch in SWITCHES}
     told = {found for row in table(section(README, "Settings")) for found in re.findall(name, row[0])}
 
     assert told == used

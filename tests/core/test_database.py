@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -34,3 +35,17 @@ def test_a_database_is_made_by_many_at_the_same_moment(tmp_path: Path):
             user.join()
 
     assert failures == []
+
+
+def test_a_home_of_an_earlier_version_gets_the_columns_that_came_later(tmp_path: Path):
+    engine = open_database(tmp_path)
+    with engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE runs DROP COLUMN principal"))
+    engine.dispose()
+
+    with ThreadPoolExecutor(4) as openers:
+        engines = list(openers.map(lambda _: open_database(tmp_path), range(4)))
+
+    assert "principal" in {column["name"] for column in sa.inspect(engines[0]).get_columns("runs")}
+    for each in engines:
+        each.dispose()

@@ -162,6 +162,19 @@ def test_a_run_inherits_the_allow_list_and_what_its_plugin_names(monkeypatch: py
     assert set(named) - set(passed) == {"MY_TOKEN"}
 
 
+def test_a_secret_that_only_begins_like_the_allow_list_stays_behind(monkeypatch: pytest.MonkeyPatch):
+    """SYNAPSE_ACCESS_TOKEN is a run's own way to the backend."""
+    secrets = ("NVIDIA_API_KEY", "SYNAPSE_SERVICE_TOKEN", "SYNAPSE_TOKEN_FILE", "TORCH_HUB_PASSWORD")
+    for name in (*secrets, "SYNAPSE_ACCESS_TOKEN", "SYNAPSE_DATABASE_URL", "NVIDIA_VISIBLE_DEVICES"):
+        monkeypatch.setenv(name, "x")
+
+    passed = passed_environment(["NVIDIA_API_KEY"])
+
+    assert {name for name in secrets if name in passed} == {"NVIDIA_API_KEY"}
+    assert {"SYNAPSE_ACCESS_TOKEN", "SYNAPSE_DATABASE_URL", "NVIDIA_VISIBLE_DEVICES"} <= set(passed)
+    assert not set(secrets) & set(passed_environment())
+
+
 def test_the_home_is_the_named_folder_or_the_platforms_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("SYNAPSE_HOME", str(tmp_path / "a" / ".." / "b"))
     assert default_home() == tmp_path / "b"

@@ -128,6 +128,36 @@ async def test_two_servers_on_one_home_know_the_same_runs(
         }
 
 
+async def test_over_http_paths_stay_in_the_home_and_out_of_what_is_others(
+    server: HttpServer, tokens: dict[str, str], place: Path, tmp_path: Path
+):
+    (place / "home" / "datasets").mkdir(exist_ok=True)
+    (place / "home" / "datasets" / "link").symlink_to(tmp_path)
+    async with server.client(tokens["alice"]) as alice, server.client(tokens["bob"]) as bob:
+        run = await call(alice, "run_action", plugin="hello", action="greet", wait_seconds=50)
+        hers = place / "home" / "runs" / run["run_id"]
+
+        async def codes(client: Client, path: Path) -> set[tuple[str, bool]]:
+            asked = [
+                ("inspect_dataset", {"path": str(path)}),
+                ("preview_dataset", {"path": str(path)}),
+                ("convert_dataset", {"path": str(path), "to": "coco", "output": str(path / "new")}),
+                ("create_plugin", {"code": "mine", "path": str(path)}),
+                ("register_model", {"name": "m", "source": str(path)}),
+            ]
+            found = [await refused(client, tool, **arguments) for tool, arguments in asked]
+            return {(error["code"], "lies outside the folders" in error["message"]) for error in found}
+
+        outside = {("invalid_request", True)}
+        link = place / "home" / "datasets" / "link"
+        for path in (tmp_path, Path("/etc"), link, place / "home" / ".." / "x", place / "home"):
+            assert await codes(alice, path) == outside
+        assert await codes(bob, hers) == outside
+        assert (await refused(alice, "inspect_dataset", path=str(hers)))["code"] == "unrecognised_dataset"
+    async with server.client(tokens["root"]) as root:
+        assert (await refused(root, "inspect_dataset", path=str(hers)))["code"] == "unrecognised_dataset"
+
+
 def test_who_shows_no_valid_token_gets_no_further(server: HttpServer, tokens: dict[str, str]):
     wrong = [server.ask("tools/list"), server.ask("tools/list", "token-of-nobody-0123456789")]
     wrong.append(server.ask("tools/list", headers={"authorization": f"Basic {tokens['root']}"}))

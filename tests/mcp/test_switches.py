@@ -11,6 +11,7 @@ from mcp import Client
 from tool_calls import call, refused
 
 from synapse_core.errors import InvalidRequest
+from synapse_core.profile import SWITCH_KEYS
 from synapse_mcp.server import build_server
 from synapse_mcp.settings import Settings, parse_arguments
 from synapse_mcp.switches import SWITCHES
@@ -47,7 +48,7 @@ EXAMPLES = {
 
 
 def test_there_is_an_example_for_every_switch():
-    assert set(EXAMPLES) == {switch.name for switch in SWITCHES}
+    assert set(EXAMPLES) == {switch.name for switch in SWITCHES} == set(SWITCH_KEYS)
 
 
 @pytest.mark.parametrize("switch", SWITCHES, ids=lambda switch: switch.name)
