@@ -6,10 +6,17 @@ import json
 
 import pytest
 from mcp import MCPError
-from mcp.types import INVALID_PARAMS, PromptReference, ResourceTemplateReference
+from mcp.types import (
+    INVALID_PARAMS,
+    CallToolResult,
+    PromptReference,
+    ResourceTemplateReference,
+    TextContent,
+)
 from tool_calls import call
 
 from synapse_mcp.completions import SOURCES
+from synapse_mcp.links import link, without_links
 from synapse_mcp.resources import RESOURCES
 from synapse_mcp.tools import TOOLS
 
@@ -225,3 +232,11 @@ async def test_every_variable_and_argument_can_be_completed(client):
     assert await completed(prompt("convert_dataset"), "path", "/") == []
     assert await completed(prompt("nothing"), "path", "") == []
     assert await completed(template("synapse://nothing/{id}"), "id", "") == []
+
+
+def test_a_client_of_a_time_before_links_gets_none():
+    content = [TextContent(type="text", text="{}"), link("runs", "run-1", "log")]
+    answer = CallToolResult(content=content)
+
+    assert without_links(answer, "2025-06-18") == answer
+    assert [part.type for part in without_links(answer, "2025-03-26").content] == ["text"]
