@@ -116,7 +116,7 @@ async def test_a_run_is_drawn_in_a_child_and_the_line_tells_the_same(client, hom
     drawn = Image.open(io.BytesIO(base64.b64decode(picture.data))).convert("RGB")
     assert drawn.getpixel((2, 2)) == (255, 255, 255)
     assert (0x00, 0x72, 0xB2) in {colour for _, colour in drawn.getcolors(1 << 20)}
-    assert "train/accuracy 0.5 → 0.9; train/loss 2 → 0.4; test/accuracy 0.875." in line.text
+    assert "train/accuracy 0.5 → 0.9; test/accuracy 0.875; train/loss 2 → 0.4." in line.text
     assert "\n" not in line.text
     assert "matplotlib" not in sys.modules
     error = await refused(client, "plot_run", run_id=run_id, metrics=["train/los"])
