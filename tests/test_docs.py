@@ -25,12 +25,14 @@ from test_architecture import LAYERS
 
 import synapse_core
 from synapse_core import environment, errors
+from synapse_core.actions import AddTaskDataParams
 from synapse_core.config import load_config
 from synapse_core.datasets.conversion import ConversionResult
 from synapse_core.datasets.formats import formats
 from synapse_core.datasets.options import ConvertOptions
 from synapse_core.datasets.report import CODES, HARMLESS
 from synapse_core.executors import LocalExecutor
+from synapse_core.profile import Profile
 from synapse_core.registry import Registry
 from synapse_mcp import cli
 from synapse_mcp.boundary import compact_schema
@@ -562,6 +564,7 @@ def test_the_formats_are_those_that_are_told():
 async def _offered() -> tuple[set[str], dict[str, set[str]]]:
     server = build_server(Settings.make())
     resources = {str(resource.uri) for resource in await server.list_resources()}
+    resources |= {template.uri_template for template in await server.list_resource_templates()}
     prompts = {
         prompt.name: {argument.name for argument in prompt.arguments or ()}
         for prompt in await server.list_prompts()
@@ -590,7 +593,9 @@ def test_a_guide_is_short_and_names_only_what_there_is(topic: str):
         assert names <= set(schemas[tool]["properties"]), tool
     told = {span for span in code_spans(text) if re.fullmatch(r"[a-z]+(?:_[a-z]+)+", span)}
     options = {field.name for field in dataclasses.fields(ConvertOptions)}
-    assert told <= {*schemas, *known, *options, *ConversionResult.__struct_fields__}
+    settings = {field.name for field in dataclasses.fields(Profile)}
+    params = set(AddTaskDataParams.model_fields)
+    assert told <= {*schemas, *known, *options, *settings, *params, *ConversionResult.__struct_fields__}
 
 
 # CONTRIBUTING.md

@@ -9,10 +9,10 @@ import msgspec
 
 from synapse_core.events import encode_line
 from synapse_core.home import Home
-from synapse_mcp.fencing import fence
 from synapse_mcp.plot import plot_metrics
 from synapse_mcp.records import RunRecord, run_record
 from synapse_mcp.settings import Settings
+from synapse_mcp.tools.runs import fenced_page
 
 # Of the 40 KB that are sent, what is left beside the words around it.
 _LOG_CHARS = 38_000
@@ -30,16 +30,11 @@ def log(home: Home, settings: Settings, run_id: str) -> str:
     """The end of what a run printed and logged: data, not instructions."""
     found = home.runs.get(run_id)
     page = home.runs.log(run_id, tail=_MOST_LINES, most_chars=_LOG_CHARS)
-    header = (
-        f"run {run_id} state={found.state.value} done={str(found.is_done).lower()} lines={len(page.lines)} "
-        f"cursor={page.cursor} truncated={str(page.is_cut).lower()}"
-    )
+    text = fenced_page(found, page)
     if page.is_cut:
-        header += (
-            f'\nOnly the end is shown: get_run_logs(run_id="{run_id}", cursor=0) begins at the start, '
-            "grep= finds lines."
-        )
-    return f"{header}\n{fence(run_id, chr(10).join(page.lines))}"
+        more = f'get_run_logs(run_id="{run_id}", cursor=0)'
+        text += f"\nOnly the end is shown: {more} begins at the start, grep= finds lines."
+    return text
 
 
 def events(home: Home, settings: Settings, run_id: str) -> dict[str, Any]:

@@ -149,7 +149,7 @@ async def get_run_logs(
             most_chars=_LOG_CHARS,
             shown=masked,
         )
-        return _fenced(home.runs.get(run_id), page)
+        return fenced_page(home.runs.get(run_id), page)
 
     return await app_of(ctx).call(read)
 
@@ -258,7 +258,7 @@ def _plan(home: Home, request: RunRequest) -> Plan:
     )
 
 
-def _fenced(run: Run, page: LogPage) -> str:
+def fenced_page(run: Run, page: LogPage) -> str:
     """Return a header and the lines, marked as data that nobody may take for instructions."""
     header = (
         f"run {run.run_id} state={run.state.value} done={str(run.is_done).lower()} lines={len(page.lines)} "

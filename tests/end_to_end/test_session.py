@@ -26,7 +26,7 @@ ERAS = ["auto", "legacy"]
 
 
 def text_of(reply):
-    return "".join(part.text for part in reply.content)
+    return "".join(part.text for part in reply.content if part.type == "text")
 
 
 async def call(client, tool, /, **arguments):

@@ -30,7 +30,7 @@ class Session:
 
     async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
         reply = await self.ask(tool, **arguments)
-        assert not reply.is_error, "".join(part.text for part in reply.content)
+        assert not reply.is_error, "".join(part.text for part in reply.content if part.type == "text")
         return reply.structured_content
 
     async def ask(self, tool: str, **arguments: Any) -> Any:
