@@ -243,6 +243,7 @@ NAMED_OBJECTS = {
     "synapse_mcp.cli_text.errors": "its complaints",
     "synapse_mcp.cli.ray_app": "the commands below `ray`",
     "synapse_mcp.cli.runs_app": "the commands below `runs`",
+    "synapse_mcp.masking._SHAPES": "table: what a kind of secret looks like",
     "synapse_mcp.tools.TOOLS": "table: the tools",
 }
 WRITTEN_BY = {
