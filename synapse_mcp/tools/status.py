@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any, ClassVar
 
 import msgspec
@@ -9,20 +10,17 @@ from mcp.server.mcpserver import Context
 
 from synapse_core import __version__
 from synapse_core.backend_choice import backend_address
+from synapse_core.describe import Issue
 from synapse_core.errors import BackendError, InvalidConfig
 from synapse_core.home import Home
+from synapse_core.registry import Plugin
 from synapse_mcp.app import App
+from synapse_mcp.checks import Problem, cheap_problems
 from synapse_mcp.lookup import app_of
 from synapse_mcp.settings import Settings
 
 # A backend that is down must not keep the rest of the answer back.
 _BACKEND_SECONDS = 1.5
-
-
-class Problem(msgspec.Struct):
-    code: str
-    message: str
-    fix: str
 
 
 class RayRecord(msgspec.Struct, omit_defaults=True):
@@ -56,18 +54,12 @@ async def get_status(ctx: Context[App, Any]) -> Status:
     return await app.call(lambda home: status_of(home, app.settings))
 
 
-def status_of(home: Home, settings: Settings) -> Status:
+def status_of(home: Home, settings: Settings, most_problems: int = 8) -> Status:
     """Return the state of a home. Never starts anything; fast with everything down."""
     plugins = home.registry.plugins()
-    problems = [
-        Problem(
-            "broken_plugin",
-            f"{plugin.code}: {issue.message[:300]}",
-            issue.hint or f"Correct {plugin.root}/config.yaml.",
-        )
-        for plugin in plugins
-        for issue in plugin.issues
-        if issue.severity == "error"
+    problems = cheap_problems(settings)
+    problems += [
+        _broken(plugin, issue) for plugin in plugins for issue in plugin.issues if issue.severity == "error"
     ]
     if not plugins:
         problems.append(
@@ -78,6 +70,14 @@ def status_of(home: Home, settings: Settings) -> Status:
         problems.append(
             Problem(
                 "ray_unavailable", cluster.message, cluster.fix or "Start the cluster, or drop the address."
+            )
+        )
+    elif cluster.ray_version is not None and cluster.ray_version != version("ray"):
+        problems.append(
+            Problem(
+                "ray_version",
+                f"The cluster has Ray {cluster.ray_version}, this environment Ray {version('ray')}.",
+                f"pip install 'ray=={cluster.ray_version}', or the other one on the cluster.",
             )
         )
     problems.extend(_backend_problems(home))
@@ -101,8 +101,17 @@ def status_of(home: Home, settings: Settings) -> Status:
         ),
         backend=backend_address(home.profile) or "embedded",
         runs={"active": home.runs.count_active()},
-        problems=problems[:8],
+        problems=problems[:most_problems],
         next="Follow the fixes above." if problems else "list_plugins() shows what can be run.",
+    )
+
+
+def _broken(plugin: Plugin, issue: Issue) -> Problem:
+    place = f" ({issue.file}:{issue.line})" if issue.file and issue.line else ""
+    return Problem(
+        "broken_plugin",
+        f"{plugin.code}: {issue.message[:300]}{place}",
+        issue.hint or f"Correct {plugin.root}/config.yaml.",
     )
 
 

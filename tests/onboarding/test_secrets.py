@@ -74,7 +74,9 @@ def planted(home: Path, tmp_path: Path, plugins: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("LAB_API_KEY", ENVIRONMENT)
     monkeypatch.setenv("LAB_DATABASE_URL", f"postgresql://me:{PASSWORD}@db.test/x")
     monkeypatch.setenv("LAB_TOKEN_FILE", str(token_file))
-    write_plugin(plugins, "leaky", LEAKY, "env: [LAB_API_KEY, LAB_DATABASE_URL, LAB_TOKEN_FILE]")
+    write_plugin(
+        plugins, "leaky", LEAKY, "env: {LAB_API_KEY: null, LAB_DATABASE_URL: null, LAB_TOKEN_FILE: null}"
+    )
     return home
 
 
