@@ -181,7 +181,8 @@ def check_secret_files() -> Finding:
     file = config_path()
     if not file.exists():
         return Finding("secrets", "no profiles")
-    problems, files = [], (file,)
+    problems: list[Problem] = []
+    files: tuple[Path, ...] = (file,)
     try:
         require_private(file, "the profiles")
         files = (file, *secret_files(file))

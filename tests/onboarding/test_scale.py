@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from mcp import Client
-from onboarding.large_stores import fill_runs, write_dataset, write_log, write_plugins
 
+from benchmarks.large_stores import fill_runs, write_dataset, write_log, write_plugins
 from synapse_core.database import open_database
 from synapse_mcp.server import build_server
 from synapse_mcp.settings import Settings
