@@ -14,6 +14,7 @@ from benchmarks.world import temporary_world
 BENCHMARKS = (
     "cold_start",
     "local_run",
+    "scale",
     "scaffold",
     "http_load",
     "dataset_conversion",

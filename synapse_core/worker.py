@@ -58,7 +58,9 @@ def run_request(
     Never raises: whatever the action does short of ending the process becomes an event.
     """
     folder.reserve()
-    logger = EventLogger(folder.events, stop, echo=sys.stdout.write, watch=trace and trace.see)
+    logger = EventLogger(
+        folder.events, stop, echo=sys.stdout.write, watch=None if trace is None else trace.see
+    )
     backend = BackendOnDemand(lambda: _backend_of(request))
     context = RuntimeContext(
         logger=logger,

@@ -33,10 +33,10 @@ from mcp.types import (
 )
 from pydantic import ValidationError
 
-from synapse_core.errors import SynapseError
+from synapse_core.errors import BackendError, PluginError, SynapseError
 from synapse_mcp.app import App
 from synapse_mcp.call_records import audit_call
-from synapse_mcp.fencing import with_mark
+from synapse_mcp.fencing import QUOTED, with_mark
 from synapse_mcp.links import links_of, without_links
 from synapse_mcp.masking import masked, masked_data
 from synapse_mcp.output_schemas import output_schema
@@ -227,12 +227,19 @@ def failure(
     details: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
     links: Sequence[ResourceLink] = (),
+    is_foreign: bool = False,
 ) -> CallToolResult:
-    """Return a tool error: a text that stands alone, and the same facts as structure."""
+    """Return a tool error: a text that stands alone, and the same facts as structure.
+
+    is_foreign: the message quotes others, and says so.
+    """
     error: dict[str, Any] = {"code": code, "message": message, "hint": hint, "retryable": retryable}
     if details:
         error["details"] = _plain(details)
     text = f"{message}\nNext: {hint}" if hint else message
+    if is_foreign:
+        error["untrusted"] = f"message, hint: {QUOTED}"
+        text = f"({QUOTED}) {text}"
     text = f"[{code}] {text}"
     structure = masked_data({"error": error, **{name: _plain(each) for name, each in (extra or {}).items()}})
     return CallToolResult(
@@ -322,6 +329,8 @@ def _answering(handler: Handler) -> Handler:
                 hint=error.hint,
                 retryable=error.retryable,
                 details=error.details,
+                # What a plugin's code or a backend said is quoted in these.
+                is_foreign=isinstance(error, PluginError | BackendError),
             )
         except Exception:  # the boundary: a crash must reach the agent as a failure, its text the log only
             reference = secrets.token_hex(3)

@@ -22,12 +22,11 @@ from synapse_core.pipelines.display import display_progress
 from synapse_core.pipelines.plan import find_named, plan_pipeline
 from synapse_core.runs import Run
 from synapse_core.runs.request import make_request
-from synapse_mcp import cli_dashboard, cli_datasets, cli_install, cli_plugins
+from synapse_mcp import cli_dashboard, cli_datasets, cli_doctor, cli_install, cli_plugins
 from synapse_mcp.cli_text import console, unmarked
 from synapse_mcp.demo import run_demo, show_seeded
 from synapse_mcp.records import run_record
 from synapse_mcp.settings import Settings
-from synapse_mcp.tools.status import status_of
 
 app = typer.Typer(
     name="synapse-mcp",
@@ -99,24 +98,14 @@ def demo(
 
 
 @app.command()
-def doctor(plugins: Plugins = None, ray_address: RayAddress = None, profile: Profile = None) -> None:
+def doctor(
+    plugins: Plugins = None,
+    ray_address: RayAddress = None,
+    profile: Profile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
     """Check that everything a run needs is there; exit code 1 where something is not."""
-    with opened(plugins, ray_address, profile) as home:
-        status = status_of(home, Settings.make(plugins or (), ray_address, profile))
-    console.print(f"synapse-mcp {status.version}, home {unmarked(status.home)}", highlight=False)
-    paths = unmarked(", ".join(status.plugin_paths))
-    console.print(f"plugins: {status.plugins} on {paths}", highlight=False)
-    console.print(f"ray: {status.ray.state}. {unmarked(status.ray.message)}", highlight=False)
-    console.print(
-        f"backend: {unmarked(status.backend)} (profile {unmarked(status.profile)})", highlight=False
-    )
-    console.print(f"runs: {status.runs['active']} active", highlight=False)
-    for problem in status.problems:
-        console.print(f"[red]{problem.code}[/red]: {unmarked(problem.message)}", highlight=False)
-        console.print(f"  fix: {unmarked(problem.fix)}", highlight=False)
-    if status.ok:
-        console.print("[green]Everything is in order.[/green]")
-    raise typer.Exit(0 if status.ok else 1)
+    raise typer.Exit(cli_doctor.tell(cli_doctor.examine(plugins or (), ray_address, profile), as_json))
 
 
 @app.command()

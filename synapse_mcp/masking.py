@@ -28,18 +28,19 @@ _SHORTEST = 8
 # Fewer letters of an encoded value could be anything.
 _SHORTEST_CODE = 12
 _LONGEST_FILE = 1 << 14
-# (what has to be in a text for the pattern to be tried, pattern, what takes the secret's place)
+# (what has to be in a text for the pattern to be tried, pattern, what takes its place). A pattern that
+# begins with a word, and looks behind after it, is found ten times as fast as one that looks behind first.
 _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
     (needed, re.compile(pattern), put)
     for needed, pattern, put in (
         (
             ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"),
-            r"(?<![A-Za-z0-9])gh[pousr]_[A-Za-z0-9]{30,}",
+            r"gh[pousr]_(?<![A-Za-z0-9]gh._)[A-Za-z0-9]{30,}",
             MASK,
         ),
         (("github_pat_",), r"github_pat_[A-Za-z0-9_]{30,}", MASK),
         (("glpat-",), r"glpat-[A-Za-z0-9_-]{20,}", MASK),
-        (("sk-",), r"(?<![A-Za-z0-9_-])sk-[A-Za-z0-9_-]{20,}", MASK),
+        (("sk-",), r"sk-(?<![A-Za-z0-9_-]sk-)[A-Za-z0-9_-]{20,}", MASK),
         (("sk_live_", "rk_live_", "sk_test_"), r"(?<![A-Za-z0-9])[sr]k_(?:live|test)_[A-Za-z0-9]{16,}", MASK),
         (("AKIA", "ASIA"), r"(?<![A-Za-z0-9])A(?:KI|SI)A[0-9A-Z]{16}(?![A-Za-z0-9])", MASK),
         (
@@ -58,11 +59,11 @@ _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
             ("PRIVATE KEY-----",),
             r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
             # The end of a key whose beginning was cut off.
-            r"|(?:^[A-Za-z0-9+/=]{16,}\r?\n)*^-----END [A-Z ]*PRIVATE KEY-----"
-            r"|(?:[A-Za-z0-9+/=]{16,}\\n)+-----END [A-Z ]*PRIVATE KEY-----",
+            r"|(?<![A-Za-z0-9+/=])(?:[A-Za-z0-9+/=]{16,100}(?:\r?\n|\\n)){1,60}"
+            r"-----END [A-Z ]*PRIVATE KEY-----",
             MASK,
         ),
-        (("earer ", "EARER "), r"((?i:\bbearer)\s+)[A-Za-z0-9._~+/-]{12,}=*", r"\1" + MASK),
+        (("earer",), r"(earer(?<=[Bb]earer)\s+)[A-Za-z0-9._~+/-]{12,}=*", r"\1" + MASK),
         (
             ("uthorization", "UTHORIZATION"),
             r"((?i:authorization)[\"']?\s*[=:]\s*[\"']?(?:(?i:basic|token|digest)\s+)?)"

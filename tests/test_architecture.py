@@ -257,6 +257,7 @@ NAMED_OBJECTS = {
     "synapse_mcp.completions.SOURCES": "table: argument -> where its values come from",
     "synapse_mcp.resources.RESOURCES": "table: the resources",
     "synapse_mcp.skills.SKILLS": "table: skill -> when to use it",
+    "synapse_mcp.masking._SHAPES": "table: what a kind of secret looks like",
     "synapse_mcp.tools.TOOLS": "table: the tools",
 }
 WRITTEN_BY = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from importlib.metadata import version
 from typing import Any, ClassVar
 
 import msgspec
@@ -15,17 +15,12 @@ from synapse_core.errors import BackendError, InvalidConfig
 from synapse_core.home import Home
 from synapse_core.registry import Plugin
 from synapse_mcp.app import App
+from synapse_mcp.checks import Problem, cheap_problems
 from synapse_mcp.lookup import app_of
 from synapse_mcp.settings import Settings
 
 # A backend that is down must not keep the rest of the answer back.
 _BACKEND_SECONDS = 1.5
-
-
-class Problem(msgspec.Struct):
-    code: str
-    message: str
-    fix: str
 
 
 class RayRecord(msgspec.Struct, omit_defaults=True):
@@ -60,18 +55,12 @@ async def get_status(ctx: Context[App, Any]) -> Status:
     return await app.call(lambda home: status_of(home, app.settings))
 
 
-def status_of(home: Home, settings: Settings) -> Status:
+def status_of(home: Home, settings: Settings, most_problems: int = 8) -> Status:
     """Return the state of a home. Never starts anything; fast with everything down."""
     plugins = home.registry.plugins()
-    problems = [
-        Problem(
-            "broken_plugin",
-            f"{_place(plugin, issue)}: {issue.message[:300]}",
-            issue.hint or f"Correct {plugin.root}/config.yaml.",
-        )
-        for plugin in plugins
-        for issue in plugin.issues
-        if issue.severity == "error"
+    problems = cheap_problems(settings)
+    problems += [
+        _broken(plugin, issue) for plugin in plugins for issue in plugin.issues if issue.severity == "error"
     ]
     if not plugins:
         problems.append(
@@ -82,6 +71,14 @@ def status_of(home: Home, settings: Settings) -> Status:
         problems.append(
             Problem(
                 "ray_unavailable", cluster.message, cluster.fix or "Start the cluster, or drop the address."
+            )
+        )
+    elif cluster.ray_version is not None and cluster.ray_version != version("ray"):
+        problems.append(
+            Problem(
+                "ray_version",
+                f"The cluster has Ray {cluster.ray_version}, this environment Ray {version('ray')}.",
+                f"pip install 'ray=={cluster.ray_version}', or the other one on the cluster.",
             )
         )
     problems.extend(_backend_problems(home))
@@ -105,18 +102,19 @@ def status_of(home: Home, settings: Settings) -> Status:
         ),
         backend=backend_address(home.profile) or "embedded",
         runs={"active": home.runs.count_active()},
-        problems=problems[:8],
+        problems=problems[:most_problems],
         switches=list(settings.active) or msgspec.UNSET,
         next="Follow the fixes above." if problems else "list_plugins() shows what can be run.",
     )
 
 
-def _place(plugin: Plugin, issue: Issue) -> str:
-    """Return where an issue is, as plugin (file:line)."""
-    if issue.file is None:
-        return plugin.code
-    line = "" if issue.line is None else f":{issue.line}"
-    return f"{plugin.code} ({Path(issue.file).name}{line})"
+def _broken(plugin: Plugin, issue: Issue) -> Problem:
+    place = f" ({issue.file}:{issue.line})" if issue.file and issue.line else ""
+    return Problem(
+        "broken_plugin",
+        f"{plugin.code}: {issue.message[:300]}{place}",
+        issue.hint or f"Correct {plugin.root}/config.yaml.",
+    )
 
 
 def _backend_problems(home: Home) -> list[Problem]:

@@ -71,7 +71,7 @@ async def what_is_wrong_is_found_and_mended(agent: Oracle, world: World):
     assert not status["ok"]
     (problem,) = status["problems"]
     assert problem["code"] == "broken_plugin"
-    assert "adder (config.yaml:5)" in problem["message"]
+    assert "config.yaml:5" in problem["message"]
     assert str(root / "config.yaml") in problem["fix"]
 
     (root / "config.yaml").write_text(config.replace("3", "'adder:Add'"))
