@@ -21,14 +21,18 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import CallToolResult, ImageContent, InputRequiredResult, TextContent, ToolAnnotations
 from pydantic import ValidationError
 
-from synapse_core.errors import SynapseError
+from synapse_core.errors import InvalidRequest, SynapseError
 from synapse_mcp.app import App
+from synapse_mcp.argument_texts import unfit_text
 from synapse_mcp.masking import masked, masked_data
 
 log = logging.getLogger(__name__)
 
 # No answer is longer than this, whatever a plugin returned or printed.
 MOST_CHARS = 40_000
+_CUT = "\n… (cut)"
+# Where an error does not know better itself.
+_CORRECT = "Correct what the message names and call again."
 
 Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
 
@@ -96,6 +100,8 @@ class SynapseServer(MCPServer[App]):
                 f"It takes: {', '.join(known) or 'nothing'}.",
                 hint="Correct the argument names and call again; nothing was done.",
             )
+        if problem := unfit_text(arguments, tool.parameters.get("properties", {})):
+            return failure("invalid_arguments", f"{name}: {problem}", hint=_CORRECT)
         try:
             return await super().call_tool(name, arguments, context)
         except ToolError as error:
@@ -230,7 +236,7 @@ def _answering(handler: Handler) -> Handler:
             return failure(
                 error.code,
                 error.message,
-                hint=error.hint,
+                hint=error.hint or (_CORRECT if isinstance(error, InvalidRequest) else None),
                 retryable=error.retryable,
                 details=error.details,
             )
@@ -280,4 +286,4 @@ def _nearest(name: str, known: list[str]) -> str:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= MOST_CHARS else text[:MOST_CHARS] + "\n… (cut)"
+    return text if len(text) <= MOST_CHARS else text[: MOST_CHARS - len(_CUT)] + _CUT
