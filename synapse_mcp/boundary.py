@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 # No answer is longer than this, whatever a plugin returned or printed.
 MOST_CHARS = 40_000
+_MESSAGE_CHARS = 4_000
 _CUT = "\n… (cut)"
 # Where an error does not know better itself.
 _CORRECT = "Correct what the message names and call again."
@@ -154,11 +155,21 @@ def failure(
     structure = masked_data(msgspec.to_builtins({"error": error, **(extra or {})}, str_keys=True))
     return CallToolResult(
         content=[TextContent(type="text", text=_cut(masked(text)))],
-        structured_content=structure
-        if len(json.dumps(structure)) <= MOST_CHARS
-        else {"error": {"code": code}},
+        structured_content=structure if _fits(structure) else _told_short(error),
         is_error=True,
     )
+
+
+def _fits(structure: Any) -> bool:
+    return len(json.dumps(structure)) <= MOST_CHARS
+
+
+def _told_short(error: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an error whose details are too long, without them."""
+    told = {**error, "message": error["message"][:_MESSAGE_CHARS]}
+    told.pop("details", None)
+    short: dict[str, Any] = masked_data({"error": told})
+    return short
 
 
 def compact_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
