@@ -33,8 +33,9 @@ from mcp.types import (
 )
 from pydantic import ValidationError
 
-from synapse_core.errors import BackendError, PluginError, SynapseError
+from synapse_core.errors import BackendError, InvalidRequest, PluginError, SynapseError
 from synapse_mcp.app import App
+from synapse_mcp.argument_texts import unfit_text
 from synapse_mcp.call_records import audit_call
 from synapse_mcp.fencing import QUOTED, with_mark
 from synapse_mcp.links import links_of, without_links
@@ -49,6 +50,10 @@ log = logging.getLogger(__name__)
 # No answer is longer than this, whatever a plugin returned or printed.
 MOST_CHARS = 40_000
 _LIMITS = ("minimum", "exclusiveMinimum", "maximum", "maxLength", "default")
+_MESSAGE_CHARS = 4_000
+_CUT = "\n… (cut)"
+# Where an error does not know better itself.
+_CORRECT = "Correct what the message names and call again."
 
 Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
 
@@ -180,6 +185,8 @@ class SynapseServer(ReadingServer):
                 f"It takes: {', '.join(known) or 'nothing'}.",
                 hint="Correct the argument names and call again; nothing was done.",
             )
+        if problem := unfit_text(arguments, tool.parameters.get("properties", {})):
+            return failure("invalid_arguments", f"{name}: {problem}", hint=_CORRECT)
         try:
             result = await super().call_tool(name, arguments, context)
             if isinstance(result, CallToolResult) and context is not None:
@@ -244,9 +251,7 @@ def failure(
     structure = masked_data({"error": error, **{name: _plain(each) for name, each in (extra or {}).items()}})
     return CallToolResult(
         content=[TextContent(type="text", text=_cut(masked(text))), *links],
-        structured_content=structure
-        if len(json.dumps(structure)) <= MOST_CHARS
-        else {"error": {"code": code}},
+        structured_content=structure if _fits(structure) else _told_short(error),
         is_error=True,
     )
 
@@ -256,6 +261,18 @@ def _plain(record: Any) -> Any:
     plain = msgspec.to_builtins(record, str_keys=True)
     foreign = getattr(record, "foreign", ())
     return with_mark(plain, foreign) if foreign else plain
+
+
+def _fits(structure: Any) -> bool:
+    return len(json.dumps(structure)) <= MOST_CHARS
+
+
+def _told_short(error: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an error whose details are too long, without them."""
+    told = {**error, "message": error["message"][:_MESSAGE_CHARS]}
+    told.pop("details", None)
+    short: dict[str, Any] = masked_data({"error": told})
+    return short
 
 
 def compact_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -326,7 +343,7 @@ def _answering(handler: Handler) -> Handler:
             return failure(
                 error.code,
                 error.message,
-                hint=error.hint,
+                hint=error.hint or (_CORRECT if isinstance(error, InvalidRequest) else None),
                 retryable=error.retryable,
                 details=error.details,
                 # What a plugin's code or a backend said is quoted in these.
@@ -378,4 +395,4 @@ def _nearest(name: str, known: list[str]) -> str:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= MOST_CHARS else text[:MOST_CHARS] + "\n… (cut)"
+    return text if len(text) <= MOST_CHARS else text[: MOST_CHARS - len(_CUT)] + _CUT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,6 +39,8 @@ from synapse_core.runs.tail import (
 if TYPE_CHECKING:
     from synapse_core.runs.store import RunStore
 
+# What can be the name of a run's folder.
+_MAYBE_ID = re.compile(r"\w[\w.-]{0,199}")
 # A fold is stored at the latest after this much new material, so that no reader starts from the beginning.
 _SAVE_EVERY_BYTES = 1 << 20
 # A list reads this much of a run's news, so that one run that floods does not hold it up.
@@ -368,7 +371,7 @@ class Runs:
     def _restored(self, run_id: str) -> RunRow | None:
         """Return the row of a run of which there is only the folder, made anew; None where there is none."""
         folder = self.folder(run_id)
-        request = folder.request() if Path(run_id).name == run_id else None
+        request = folder.request() if _MAYBE_ID.fullmatch(run_id) else None
         if request is None or request.mode not in self._executors:
             return None
         run = queued_run(request, folder.created())

@@ -95,7 +95,10 @@ async def convert_dataset(
     folder. options: see get_guide. dry_run: only count losses."""
     app = app_of(ctx)
     path = allowed(app.settings, path)
-    output = None if output is None or dry_run else allowed(app.settings, output)
+    if output is not None:
+        # Checked for a dry run too: it should not promise what the conversion itself would be refused.
+        output = allowed(app.settings, output)
+    output = None if dry_run else output
     choices = {"images": images, **(options or {})}
     if classes is not None:
         choices["classes"] = classes

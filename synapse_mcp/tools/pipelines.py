@@ -21,6 +21,7 @@ from synapse_mcp.records import fitted, run_record
 from synapse_mcp.tools.runs import WaitSeconds, outcome, wait_for
 
 _KEYS = ("action", "name", "after", "params", "max_attempts", "timeout_seconds", "resources")
+_MOST_NAME_CHARS = 400
 _PARAMS_CHARS = 300
 
 
@@ -87,6 +88,8 @@ def action_asked(value: Any) -> PipelineAction:
     Raises InvalidRequest that names the key that is wrong.
     """
     if isinstance(value, str):
+        if len(value) > _MOST_NAME_CHARS or "\0" in value:
+            raise InvalidRequest(f"{value[:80]!r} is no action: an action is named 'plugin/action'.")
         return PipelineAction(value)
     if not isinstance(value, Mapping):
         raise InvalidRequest(

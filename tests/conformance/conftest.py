@@ -1,4 +1,4 @@
-"""What others wrote to test servers with: installed once, as the lock file has it, into a temporary folder."""
+"""What others wrote to test servers with: installed once, as locked, into a temporary folder."""
 
 from __future__ import annotations
 
@@ -73,9 +73,7 @@ def node() -> Node:
 
 def _is_new(place: Path) -> bool:
     try:
-        said = subprocess.run(
-            [place / "node", "--version"], capture_output=True, text=True, check=True
-        ).stdout
+        ran = subprocess.run([place / "node", "--version"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return False
     return int(ran.stdout.lstrip("v").partition(".")[0]) >= 22
