@@ -55,7 +55,8 @@ def test_what_a_plugin_says_is_neither_a_style_nor_a_command_of_the_terminal(tmp
     root = tmp_path / "rude"
     root.mkdir()
     (root / "config.yaml").write_text(
-        "name: Rude\ncode: rude\nversion: 1.0.0\nactions:\n  speak: {method: local, entrypoint: 'rude:Speak'}\n"
+        "name: Rude\ncode: rude\nversion: 1.0.0\n"
+        "actions:\n  speak: {method: local, entrypoint: 'rude:Speak'}\n"
     )
     (root / "rude.py").write_text(
         "from synapse_core import BaseAction\n\n\n"
