@@ -245,7 +245,7 @@ def failure(
         error["details"] = _plain(details)
     text = f"{message}\nNext: {hint}" if hint else message
     if is_foreign:
-        error["untrusted"] = f"message, hint: {QUOTED}"
+        error["untrusted"] = f"message: {QUOTED}"
         text = f"({QUOTED}) {text}"
     text = f"[{code}] {text}"
     structure = masked_data({"error": error, **{name: _plain(each) for name, each in (extra or {}).items()}})

@@ -23,7 +23,7 @@ import msgspec
 from synapse_core.errors import InvalidConfig
 from synapse_core.profile import config_path, require_private, secret_files
 from synapse_mcp.client_config import CLIENTS, PROJECT, USER, entries_of_ours
-from synapse_mcp.running_servers import servers_of_this_user
+from synapse_mcp.running_servers import servers_of_home
 from synapse_mcp.settings import Settings
 
 _OLDEST_PYTHON = (3, 11)
@@ -84,7 +84,7 @@ def machine_findings(settings: Settings) -> Iterator[Finding]:
         lambda: check_store(settings),
         check_secret_files,
         check_clients,
-        check_servers,
+        lambda: check_servers(settings),
     )
     for check in checks:
         yield check()
@@ -227,9 +227,9 @@ def check_clients() -> Finding:
     return Finding("clients", said, tuple(problems))
 
 
-def check_servers() -> Finding:
-    """Look for servers of this user whose client is gone, or that run code which has been replaced."""
-    servers = servers_of_this_user()
+def check_servers(settings: Settings) -> Finding:
+    """Look for servers of this home whose client is gone, or that run code which has been replaced."""
+    servers = servers_of_home(settings.home)
     problems = []
     for server in servers:
         if server.is_orphan:
@@ -239,7 +239,7 @@ def check_servers() -> Finding:
             message = f"The server with pid {server.pid} was started before synapse-mcp was installed anew."
             fix = f"Restart its client, or kill {server.pid}; runs go on."
             problems.append(Problem("outdated_server", message, fix))
-    return Finding("servers", f"{len(servers)} of yours run", tuple(problems))
+    return Finding("servers", f"{len(servers)} run on this home", tuple(problems))
 
 
 def _is_there(module: str) -> bool:

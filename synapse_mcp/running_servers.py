@@ -1,4 +1,4 @@
-"""Servers of this user that run on this machine, as far as the system tells (Linux)."""
+"""Servers of one home that run on this machine, as far as the system tells (Linux)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class RunningServer:
     is_outdated: bool
 
 
-def servers_of_this_user(proc: Path = Path("/proc")) -> list[RunningServer]:
-    """Return the servers that run, but for this process."""
-    return list(_found(proc))
+def servers_of_home(home: Path, proc: Path = Path("/proc")) -> list[RunningServer]:
+    """Return the servers of this user that run on a home, but for this process."""
+    return list(_found(home, proc))
 
 
-def _found(proc: Path) -> Iterator[RunningServer]:
+def _found(home: Path, proc: Path) -> Iterator[RunningServer]:
     installed = Path(synapse_mcp.__file__).stat().st_mtime
     try:
         folders = [entry for entry in proc.iterdir() if entry.name.isdigit()]
@@ -39,6 +39,8 @@ def _found(proc: Path) -> Iterator[RunningServer]:
             words = (folder / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
             if status.st_uid != os.getuid() or not _is_server(words):
                 continue
+            if not _is_of(home, (folder / "environ").read_bytes()):
+                continue
             # After the name, which may hold anything: state, parent.
             parent = int((folder / "stat").read_text().rpartition(") ")[2].split()[1])
             is_gone = str((folder / "exe").readlink()).endswith(" (deleted)")
@@ -47,6 +49,14 @@ def _found(proc: Path) -> Iterator[RunningServer]:
         # Of another environment we do not know what is installed there.
         is_old = words[0] == sys.executable and status.st_mtime < installed
         yield RunningServer(int(folder.name), parent == 1, is_gone or is_old)
+
+
+def _is_of(home: Path, environment: bytes) -> bool:
+    """Return True where a process with this environment uses a home."""
+    named = [each for each in environment.split(b"\0") if each.startswith(b"SYNAPSE_HOME=")]
+    if not named:
+        return "SYNAPSE_HOME" not in os.environ
+    return Path(os.fsdecode(named[0].partition(b"=")[2])).expanduser().resolve() == home
 
 
 def _is_server(words: list[str]) -> bool:
