@@ -35,3 +35,8 @@ def hand_over(folder: RunFolder, request: RunRequest, executor: Executor) -> Non
         executor.start(folder, request, folder.note_waiting)
     except SynapseError as error:
         give_up(folder, error)
+
+
+def is_waiting(folder: RunFolder) -> bool:
+    """Return True where a run was submitted whole and nobody has begun it, or given it up."""
+    return folder.claimed() is None and folder.exit() is None and folder.request() is not None

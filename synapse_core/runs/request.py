@@ -173,3 +173,10 @@ def _identity(entry: PipelineEntry) -> list[Any]:
     request = entry.request
     parts = (request.plugin, request.actions[0].name, request.params, request.resources, entry.retry)
     return [entry.name, entry.after, request.timeout_seconds, *map(msgspec.to_builtins, parts)]
+
+
+def own_key(principal: str | None, run_key: str | None) -> str | None:
+    """Return the key under which a run is stored: two principals may use the same one."""
+    if run_key is None or principal is None:
+        return run_key
+    return hashlib.sha256(f"{principal}\0{run_key}".encode()).hexdigest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import re
 import threading
 import time
@@ -22,11 +21,11 @@ from synapse_core.events import AnyEvent, ends_terminal
 from synapse_core.executors.base import Executor, stop_run
 from synapse_core.processes import ProcessId
 from synapse_core.run_folder import RunFolder, RunRequest, new_run_id
-from synapse_core.runs.beginning import hand_over, queued_run
+from synapse_core.runs.beginning import hand_over, is_waiting, queued_run
 from synapse_core.runs.log import LogPage, read_log
 from synapse_core.runs.paging import decoded_cursor, encoded_cursor, states_of
 from synapse_core.runs.reconcile import reconcile
-from synapse_core.runs.request import fingerprint_of
+from synapse_core.runs.request import fingerprint_of, own_key
 from synapse_core.runs.run import Run, RunRow, fold
 from synapse_core.runs.tail import (
     RECONCILE_SECONDS,
@@ -120,7 +119,7 @@ class Runs:
         run could never be executed. Nothing is recorded then.
         """
         fingerprint = fingerprint_of(request)
-        asked_key, run_key = run_key, self._own_key(run_key)
+        asked_key, run_key = run_key, own_key(self._principal, run_key)
         if run_key is not None and (row := self._store.by_key(run_key)) is not None:
             return self._same(row, fingerprint, asked_key), False
         self.check(request)
@@ -362,7 +361,7 @@ class Runs:
         Should somebody have begun it even so, the second beginner finds it claimed.
         """
         folder = self.folder(row.run.run_id)
-        if row.submitter.is_alive or not self._adopts or not _is_waiting(folder):
+        if row.submitter.is_alive or not self._adopts or not is_waiting(folder):
             return row
         if self._store.take_over(row, self._me):
             self.begin(row.run)
@@ -379,12 +378,6 @@ class Runs:
         self._store.insert(run, None, fingerprint_of(request), ProcessId(0, ""))
         return self._store.get(run_id)
 
-    def _own_key(self, run_key: str | None) -> str | None:
-        """Return the key under which a run is stored: two principals may use the same one."""
-        if run_key is None or self._principal is None:
-            return run_key
-        return hashlib.sha256(f"{self._principal}\0{run_key}".encode()).hexdigest()
-
     def _same(self, row: RunRow, fingerprint: str, run_key: str | None) -> Run:
         if row.fingerprint != fingerprint:
             raise Conflict(
@@ -399,8 +392,3 @@ class Runs:
 def _is_final(run: Run) -> bool:
     """Return True where no later event can change the run; one that was lost may yet be heard of."""
     return run.is_done and run.state is not RunState.LOST
-
-
-def _is_waiting(folder: RunFolder) -> bool:
-    """Return True where a run was submitted whole and nobody has begun it, or given it up."""
-    return folder.claimed() is None and folder.exit() is None and folder.request() is not None
