@@ -104,6 +104,8 @@ class _Http(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                # Of the two parsers this one takes header values as the protocol wants, blanks around them too.
+                http="h11",
                 lifespan="on",
                 log_config=None,
                 access_log=False,

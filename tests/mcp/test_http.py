@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import stat
 from collections.abc import Iterator
@@ -286,13 +287,16 @@ def test_a_token_file_that_is_wrong_says_where(tmp_path: Path, text: str, compla
 
 async def test_a_token_file_is_private_and_may_hold_digests_only(tmp_path: Path):
     file = tmp_path / "tokens.yaml"
-    digest = "9f9f5111f7b27a781f1f1ddde5ebc2dd2b796bfc7365c9c28b548e564176929f"  # of "abcdefghijklmnop..."
+    digest = hashlib.sha256(b"a-token-of-the-ci").hexdigest()
     file.write_text(f"tokens:\n- {{name: ci, sha256: {digest}, scopes: [admin]}}\n")
     file.chmod(0o640)
     with pytest.raises(InvalidConfig, match="can be read or changed by others"):
         TokenFile(file)
     file.chmod(stat.S_IRUSR)
-    assert await TokenFile(file).verify_token("wrong") is None
+    assert await TokenFile(file).verify_token("a-token-of-the-cj") is None
+    verified = await TokenFile(file).verify_token("a-token-of-the-ci")
+    assert (verified.client_id, verified.scopes) == ("ci", ["read", "run", "admin"])
+    assert verified.token != "a-token-of-the-ci", "it does not lie about"
     with pytest.raises(InvalidConfig, match="cannot be read"):
         TokenFile(tmp_path / "none")
 
