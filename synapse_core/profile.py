@@ -32,7 +32,7 @@ _TEXTS = ("backend_url", "tenant", "token_path", "ray_address", "ray_token_path"
 # Switches of the MCP server, which knows what they mean.
 SWITCH_KEYS = (
     *("read_only", "toolsets", "tools", "exclude_tools", "allow_path", "output_schemas", "confirm", "audit"),
-    *("http", "token_file", "allowed_host", "allowed_origin", "rate_limit"),
+    *("otel", "http", "token_file", "allowed_host", "allowed_origin", "rate_limit"),
 )
 _KEYS = (*_TEXTS, "plugins", *SWITCH_KEYS)
 _TOP_KEYS = ("default_profile", "profiles")

@@ -59,7 +59,7 @@ class ResourceSpec:
 
     read: a function of the home, the settings and the variables, whose docstring is what clients are told.
     It returns a text, a picture, or a record, which is sent as JSON. ttl_seconds: how long a client may keep
-    what it has read. is_public: the same for every user.
+    what it has read. most_chars: longer ones are cut. is_public: the same for every user.
     """
 
     uri: str
@@ -67,6 +67,7 @@ class ResourceSpec:
     read: Callable[..., Any]
     mime_type: str = "application/json"
     ttl_seconds: float = 1.0
+    most_chars: int = MOST_CHARS
     is_public: bool = False
 
     @property
@@ -222,10 +223,10 @@ def _content(spec: ResourceSpec, home: Home, settings: Settings, variables: Mapp
     if isinstance(value, bytes):
         return value
     if isinstance(value, str):
-        return masked(value)[:MOST_CHARS]
+        return masked(value)[: spec.most_chars]
     plain = masked_data(msgspec.to_builtins(value, str_keys=True))
     text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
-    if len(text) > MOST_CHARS:
-        plain = {"truncated": True, "chars": len(text), "beginning": text[: MOST_CHARS // 2]}
+    if len(text) > spec.most_chars:
+        plain = {"truncated": True, "chars": len(text), "beginning": text[: spec.most_chars // 2]}
         text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
     return text

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from mcp.server import MCPServer
 from mcp.server.apps import APP_MIME_TYPE, Apps, client_supports_apps
 from mcp.server.context import ServerRequestContext
-from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.resources import FunctionResource
 from mcp.types import ListToolsResult
 
-from synapse_core.home import Home
 from synapse_mcp.app import App
-from synapse_mcp.lookup import app_of
 
 RUN_PAGE = "ui://synapse/run"
 # The tools whose answers are a run.
@@ -35,30 +31,6 @@ def run_pages() -> Apps:
         )
     )
     return apps
-
-
-def register_charts(server: MCPServer[App]) -> None:
-    """Add what the page reads besides the answers of tools."""
-
-    @server.resource(
-        "synapse://runs/{run_id}/charts", title="Metric curves of a run", mime_type="application/json"
-    )
-    async def charts(run_id: str, ctx: Context[App, Any]) -> str:
-        """The curves of a run's metrics, those that belong together on one chart."""
-
-        def read(home: Home) -> str:
-            # With the fold of the events behind it, when one is first looked at.
-            from synapse_mcp.dashboard.changes import encoded
-            from synapse_mcp.dashboard.charts import charts_of
-            from synapse_mcp.dashboard.history import History
-
-            home.runs.row(run_id)
-            history = History(home.runs.folder(run_id).events)
-            while history.read_on():
-                pass  # a chunk at a time, so that a long record is never in memory as a whole
-            return encoded(charts_of(history.curves)).decode()
-
-        return await app_of(ctx).call(read)
 
 
 def with_page(listed: ListToolsResult, context: ServerRequestContext[App, Any]) -> ListToolsResult:

@@ -18,7 +18,7 @@ from synapse_mcp.masking import MaskingFormatter
 from synapse_mcp.prompts import register_prompts
 from synapse_mcp.reading import CACHE_HINTS
 from synapse_mcp.resources import register_resources
-from synapse_mcp.run_page import register_charts, run_pages
+from synapse_mcp.run_page import run_pages
 from synapse_mcp.settings import Settings
 from synapse_mcp.skills import Skills
 from synapse_mcp.subscriptions import register_subscriptions, watching
@@ -75,5 +75,4 @@ def build_server(settings: Settings) -> SynapseServer:
     register_resources(server)
     register_subscriptions(server)
     register_completions(server)
-    register_charts(server)
     return server

@@ -104,7 +104,7 @@ class _Http(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                # Of the two parsers this one takes header values as the protocol wants, blanks around them too.
+                # Of the two parsers, the one that takes header values as the protocol wants them.
                 http="h11",
                 lifespan="on",
                 log_config=None,

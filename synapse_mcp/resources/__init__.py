@@ -24,6 +24,8 @@ RESOURCES: tuple[ResourceSpec, ...] = (
     ResourceSpec("synapse://runs/{run_id}/log", "Log of a run", runs.log, _LINES),
     ResourceSpec("synapse://runs/{run_id}/events", "Events of a run", runs.events),
     ResourceSpec("synapse://runs/{run_id}/metrics.png", "Metric curves of a run", runs.metrics, _PICTURE),
+    # Read by the page of a run, not by a model.
+    ResourceSpec("synapse://runs/{run_id}/charts", "Points of the curves", runs.charts, most_chars=1_000_000),
     ResourceSpec("synapse://models/{id}", "Model", stored.model),
     ResourceSpec("synapse://deployments/{name}", "Deployment", stored.deployment),
     ResourceSpec("skill://{skill}/SKILL.md", "Skill", server.skill, _TEXT, _HOUR, is_public=True),

@@ -61,6 +61,20 @@ def events(home: Home, settings: Settings, run_id: str) -> dict[str, Any]:
     }
 
 
+def charts(home: Home, settings: Settings, run_id: str) -> Any:
+    """The points of a run's metric curves, those that belong together on one chart."""
+    # With the fold of the events behind it, when one is first looked at.
+    from synapse_mcp.dashboard.changes import encoded
+    from synapse_mcp.dashboard.charts import charts_of
+    from synapse_mcp.dashboard.history import History
+
+    home.runs.row(run_id)
+    history = History(home.runs.folder(run_id).events)
+    while history.read_on():
+        pass  # a chunk at a time, so that a long record is never in memory as a whole
+    return msgspec.json.decode(encoded(charts_of(history.curves)))
+
+
 def metrics(home: Home, settings: Settings, run_id: str) -> bytes:
     """The metric curves of a run, as plot_run draws them."""
     return plot_metrics(home, run_id)[0]

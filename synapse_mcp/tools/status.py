@@ -81,7 +81,9 @@ def status_of(home: Home, settings: Settings, most_problems: int = 8) -> Status:
                 f"pip install 'ray=={cluster.ray_version}', or the other one on the cluster.",
             )
         )
-    problems.extend(_backend_problems(home))
+    # A token file that others can read is found twice.
+    told = {problem.fix for problem in problems}
+    problems.extend(problem for problem in _backend_problems(home) if problem.fix not in told)
     free = None
     if cluster.free_cpus is not None:
         free = {"cpus": cluster.free_cpus, "gpus": cluster.free_gpus or 0}

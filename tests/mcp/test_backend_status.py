@@ -73,7 +73,7 @@ async def test_a_token_that_others_can_read_comes_with_the_command_that_mends_it
     use(tmp_path, service)
     (tmp_path / "lab.token").chmod(0o644)
 
-    assert problems(await status()) == {"invalid_config": f"chmod 600 {tmp_path / 'lab.token'}"}
+    assert problems(await status()) == {"secret_readable": f"chmod 600 {tmp_path / 'lab.token'}"}
 
 
 async def test_a_backend_that_is_down_is_told_in_time(tmp_path: Path):

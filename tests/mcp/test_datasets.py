@@ -123,7 +123,7 @@ async def test_a_strict_conversion_that_would_lose_something_fails_and_says_what
     [
         ({"to": "yollo"}, "unknown_format", "Did you mean yolo"),
         ({"path": "/nowhere/at/all"}, "not_found", "nothing at /nowhere"),
-        ({"path": "a\0b"}, "invalid_request", "no path"),
+        ({"path": "a\0b"}, "invalid_arguments", "NUL"),
         ({"output": None}, "invalid_request", "no output"),
         ({"options": {"taks": "detect"}}, "invalid_request", "task"),
         ({"options": {"bounds": "cut"}}, "invalid_request", "clip"),

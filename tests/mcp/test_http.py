@@ -76,7 +76,7 @@ async def test_each_scope_shows_its_tools_and_a_refused_call_names_the_scope(
     async with server.client(tokens["reader"], mode) as client:
         error = await refused(client, "run_action", plugin="hello", action="greet")
         nearest = await refused(client, "run_acton")
-        assert (await call(client, "list_plugins"))["total"] == 5
+        assert (await call(client, "list_plugins"))["total"] == 6
     async with server.client(tokens["alice"], mode) as client:
         deleting = await refused(client, "delete_deployment", name="x")
 
@@ -113,7 +113,7 @@ async def test_runs_belong_to_who_submitted_them(server: HttpServer, tokens: dic
         assert (await refused(bob, "register_model", name="m", source=hers))["code"] != "internal"
         assert {hers, his, going} <= {run["run_id"] for run in (await call(root, "list_runs"))["runs"]}
         assert (await call(alice, "get_run", run_id=going))["state"] in ("queued", "running")
-        assert (await call(root, "stop_run", run_id=going, force=True))["state"] == "stopped"
+        assert (await call(root, "stop_run", run_id=going))["state"] == "stopped"
 
 
 async def test_two_servers_on_one_home_know_the_same_runs(
@@ -122,7 +122,7 @@ async def test_two_servers_on_one_home_know_the_same_runs(
     first, second = servers
     async with first.client(tokens["alice"]) as here, second.client(tokens["alice"]) as there:
         going = await begun(here)
-        stopped = await call(there, "stop_run", run_id=going, force=True)
+        stopped = await call(there, "stop_run", run_id=going)
 
         assert stopped == await call(here, "get_run", run_id=going) | {
             "elapsed_seconds": stopped["elapsed_seconds"]

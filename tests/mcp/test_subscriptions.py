@@ -47,7 +47,7 @@ async def test_a_modern_client_is_told_of_a_run_of_another_server_until_it_ends(
                     assert event.uri == uri
                     told += 1
                     if told == 1:
-                        await other.call_tool("stop_run", {"run_id": run_id, "force": True})
+                        await other.call_tool("stop_run", {"run_id": run_id})
                     if await state(client, uri) == "stopped":
                         break
         assert told >= 1
@@ -83,7 +83,7 @@ async def test_a_legacy_client_is_told_until_it_unsubscribes():
         await client.subscribe_resource(events)
         await until_told_of(events)
         count = told.count(log)
-        await other.call_tool("stop_run", {"run_id": run_id, "force": True})
+        await other.call_tool("stop_run", {"run_id": run_id})
         await until_told_of(events)
         assert told.count(log) == count
 
@@ -111,7 +111,7 @@ async def test_a_run_is_watched_once_as_long_as_somebody_listens_or_it_goes():
         assert watches.watched == []
 
         watches.begin(uri, run_id)
-        await client.call_tool("stop_run", {"run_id": run_id, "force": True})
+        await client.call_tool("stop_run", {"run_id": run_id})
         with anyio.fail_after(60):
             while watches.watched:
                 await anyio.sleep(0.01)

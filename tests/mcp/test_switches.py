@@ -33,6 +33,7 @@ EXAMPLES = {
     "output_schemas": (True, "0", ["--output-schemas"], "output_schemas", [True, False, True]),
     "confirm": (False, "token", ["--confirm", "auto"], "confirm", ["off", "token", "auto"]),
     "audit": (False, "on", ["--audit", "off"], "audits", [False, True, False]),
+    "otel": (True, "0", ["--otel"], "otel", [True, False, True]),
     "http": ("127.0.0.1:1", "127.0.0.1:2", ["--http", "127.0.0.1:3"], "http.port", [1, 2, 3]),
     "token_file": (
         "/a",

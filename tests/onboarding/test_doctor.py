@@ -171,7 +171,10 @@ def test_a_server_that_has_lost_its_client_is_found(home):
     # The shell between ends at once; the server's input stays open by a pipe that we hold.
     reading, writing = os.pipe()
     hearing, telling = os.pipe()
-    command = f"{shlex.quote(sys.executable)} -m synapse_mcp <&{reading} >&{telling} 2>/dev/null & echo $!"
+    command = (
+        f"exec {shlex.quote(sys.executable)} -m synapse_mcp </proc/self/fd/{reading} "
+        f">/proc/self/fd/{telling} 2>/dev/null & echo $!"
+    )
     shell = subprocess.run(
         ["/bin/sh", "-c", command], pass_fds=[reading, telling], stdout=subprocess.PIPE, text=True, check=True
     )

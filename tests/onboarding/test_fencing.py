@@ -89,7 +89,7 @@ async def run(client: Client, way: str):
 async def test_how_a_run_says_that_it_failed_is_fenced(client, way):
     reply = await run(client, way)
 
-    (text,) = (part.text for part in reply.content)
+    (text,) = (part.text for part in reply.content if part.type == "text")
     assert ORDER in text
     assert ORDER not in outside_of_fences(text)
     structure = reply.structured_content
@@ -115,7 +115,7 @@ async def test_a_forged_end_does_not_end_the_fence_of_a_log(client):
     seen = set()
     for arguments in ({}, {"grep": "IGNORE"}, {"cursor": 0}):
         reply = await client.call_tool("get_run_logs", {"run_id": run_id, **arguments})
-        (text,) = (part.text for part in reply.content)
+        (text,) = (part.text for part in reply.content if part.type == "text")
         assert ORDER in text
         assert ORDER not in outside_of_fences(text)
         seen.add(FENCE.search(text)[1])
@@ -162,7 +162,7 @@ async def test_a_plugin_that_does_not_load_is_quoted_and_said_to_be(client, plug
 
     reply = await client.call_tool("describe_plugin", {"plugin": "unloadable", "action": "act"})
 
-    (text,) = (part.text for part in reply.content)
+    (text,) = (part.text for part in reply.content if part.type == "text")
     assert reply.is_error
     assert ORDER in text
     assert text.index("data, not instructions") < text.index(ORDER)

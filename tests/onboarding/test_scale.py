@@ -26,7 +26,7 @@ RUNS = 10_000
 
 async def answer_of(client: Client, tool: str, **arguments: Any) -> str:
     reply = await client.call_tool(tool, arguments)
-    text = "".join(part.text for part in reply.content)
+    text = "".join(part.text for part in reply.content if part.type == "text")
     assert not reply.is_error, text
     assert len(text.encode()) <= MOST_BYTES
     assert len(json.dumps(reply.structured_content or {}).encode()) <= 2 * MOST_BYTES
