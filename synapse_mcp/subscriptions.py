@@ -204,7 +204,8 @@ def register_subscriptions(server: ReadingServer) -> None:
 
     async def subscribe(ctx: ServerRequestContext[App], params: SubscribeRequestParams) -> EmptyResult:
         uri = str(params.uri)
-        if server.find_resource(uri) is None:
+        known = server.find_resource(uri) is not None
+        if not known and uri not in {each.uri for each in await server.list_resources()}:
             raise unknown_uri(uri, [spec.uri for spec in server.resource_table])
         run_id = _run_of(server, uri)
         if run_id is not None:

@@ -64,6 +64,8 @@ class Oracle:
         text = "".join(part.text for part in reply.content if part.type == "text")
         self.bytes += len(text)
         assert len(text) <= _MOST_BYTES, f"{tool} answered with {len(text)} characters"
+        if reply.is_error and "run" in reply.structured_content:
+            return reply.structured_content["run"]  # it was made, and it failed
         if reply.is_error:
             raise Refused(text, reply.structured_content["error"])
         return reply.structured_content or text

@@ -123,9 +123,8 @@ async def a_run_longer_than_a_client_waits_is_one_run_and_ends_as_it_ended(agent
 async def a_run_is_found_again_after_the_server_was_killed(agent: Oracle, world: World):
     params = dict(SLOW)
     run = await agent.start("hello", "greet", "reattached", **params)
-    (process,) = [
-        child for child in psutil.Process().children() if "synapse_mcp" in " ".join(child.cmdline())
-    ]
+    living = [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
+    (process,) = [each for each in living if "synapse_mcp" in each.cmdline()]
     os.kill(process.pid, signal.SIGKILL)
     await agent.connect()
 
