@@ -295,9 +295,7 @@ def compact_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
         return {
             key: walk(entry, key == "properties")
             for key, entry in node.items()
-            if key != "$defs"
-            and not (key == "title" and not inside_properties and isinstance(entry, str))
-            and not (key == "items" and entry == {})
+            if key != "$defs" and not (key == "title" and not inside_properties and isinstance(entry, str))
         }
 
     compact: dict[str, Any] = walk(copy.deepcopy(dict(schema)))

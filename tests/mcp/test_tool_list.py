@@ -55,6 +55,22 @@ async def test_every_tool_says_what_it_does_to_the_world(client):
         assert "outputSchema" not in tool
 
 
+async def test_every_array_says_what_is_in_it(client):
+    """A host refuses a tool with an array that does not."""
+
+    def arrays(node):
+        if isinstance(node, dict):
+            if node.get("type") == "array":
+                yield node
+            for entry in node.values():
+                yield from arrays(entry)
+
+    found = [array for tool in await listed(client) for array in arrays(tool["inputSchema"])]
+
+    assert len(found) > 3
+    assert all("items" in array for array in found)
+
+
 async def test_schemas_are_portable(client):
     for tool in await listed(client):
         text = json.dumps(tool["inputSchema"])
