@@ -392,7 +392,7 @@ async def test_where_there_is_nothing_to_work_with_the_next_command_is_told(
                 client, "run_action", plugin=plugin, action=action, mode="local", wait_seconds=50
             )
             assert error["code"] == "invalid_request"
-            assert words in error["hint"]
+            assert words in error["message"], "what the plugin says of it, as its own words"
         for params, words in (
             ({"method": "file"}, "file_path"),
             ({"file_path": "x.json"}, "set method to file"),
