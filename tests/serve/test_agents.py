@@ -30,7 +30,7 @@ async def test_a_failed_deployment_is_never_called_done(kind, aviary, parrot, ho
     )
 
     async with kind(server) as agent:
-        run = await agent.deploy(model=bad.id, name="bird")
+        run = await agent.deploy(model=str(bad.id), name="bird")
         (found,) = (await agent.call("list_deployments", name="bird"))["deployments"]
         answer = await agent.call("call_deployment", name="bird", inputs=[{"word": "hi"}])
         with capsys.disabled():
