@@ -116,7 +116,7 @@ async def _stop_all(url: str) -> None:
     async with Client(url) as client:
         going = await client.call_tool("list_runs", {"state": "active"})
         for run in going.structured_content["runs"]:
-            await client.call_tool("stop_run", {"run_id": run["run_id"], "force": True})
+            await client.call_tool("stop_run", {"run_id": run["run_id"]})
 
 
 @contextmanager
