@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 from anyio import to_thread
 
+from synapse_core.errors import RunNotFound
 from synapse_mcp.audit import FILE_NAME, AuditLog
 from synapse_mcp.principals import current_principal
 from synapse_mcp.settings import Settings
@@ -80,6 +81,18 @@ class App:
         if is_new:
             self.home.runs.begin(run)
         return run
+
+    async def has_run(self, run_id: str) -> bool:
+        """Tell whether there is a run of this id that the principal of the call may see."""
+
+        def look(home: Home) -> bool:
+            home.runs.row(run_id)
+            return True
+
+        try:
+            return await self.call(look)
+        except RunNotFound:
+            return False
 
     @contextmanager
     def waiting(self, wait_seconds: float) -> Iterator[None]:

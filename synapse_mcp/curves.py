@@ -86,7 +86,7 @@ def curves_of(events: Iterable[AnyEvent]) -> list[Curve]:
         if not isinstance(event, Metrics) or event.at is None or began is None:
             continue
         category = event.category if event.action is None else f"{event.action}/{event.category}"
-        numbers = {key: value for key, value in event.values.items() if _is_number(value)}
+        numbers = {key: value for key, value in event.values.items() if is_number(value)}
         round_ = next((key for key in _ROUNDS if key in numbers), None)
         x, at = (round_, float(numbers[round_])) if round_ else (_SECONDS, event.at.timestamp() - began)
         for key, value in numbers.items():
@@ -173,5 +173,6 @@ def _fits(curve: Curve, panel: Panel) -> bool:
     return not sizes or max(sizes) <= _WIDEST * min(sizes)
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Tell whether a metric's value can be drawn."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -24,8 +24,7 @@ from mcp.types import (
     UnsubscribeRequestParams,
 )
 
-from synapse_core.errors import RunNotFound, SynapseError
-from synapse_core.home import Home
+from synapse_core.errors import SynapseError
 from synapse_core.runs import Runs, follow
 from synapse_core.runs.tail import size_of
 from synapse_mcp.app import App
@@ -188,7 +187,7 @@ def register_subscriptions(server: ReadingServer) -> None:
         asked = [str(uri) for uri in params.notifications.resource_subscriptions or []]
         runs = {uri: run_id for uri in asked if (run_id := _run_of(server, uri)) is not None}
         # What is not there, or another's, is left out of what is acknowledged.
-        unknown = {uri for uri, run_id in runs.items() if not await _is_there(ctx, run_id)}
+        unknown = {uri for uri, run_id in runs.items() if not await ctx.lifespan_context.has_run(run_id)}
         if unknown:
             runs = {uri: run_id for uri, run_id in runs.items() if uri not in unknown}
             left = [uri for uri in asked if uri not in unknown]
@@ -224,17 +223,6 @@ def register_subscriptions(server: ReadingServer) -> None:
     low.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, listening)
     low.add_request_handler("resources/subscribe", SubscribeRequestParams, subscribe)
     low.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, unsubscribe)
-
-
-async def _is_there(ctx: ServerRequestContext[App], run_id: str) -> bool:
-    def look(home: Home) -> bool:
-        home.runs.row(run_id)
-        return True
-
-    try:
-        return await ctx.lifespan_context.call(look)
-    except RunNotFound:
-        return False
 
 
 def _run_of(server: ReadingServer, uri: str) -> str | None:

@@ -16,8 +16,6 @@ from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 from mcp.types import INVALID_PARAMS, Notification, NotificationParams
 from pydantic import ConfigDict
 
-from synapse_core.errors import RunNotFound
-from synapse_core.home import Home
 from synapse_core.runs import follow
 from synapse_mcp.app import App
 from synapse_mcp.tasks import TASKS, ServerContext, about_task
@@ -69,7 +67,8 @@ async def task_notices(ctx: ServerContext, call_next: CallNext) -> HandlerResult
     require_client_extension(ctx, TASKS)
     if not isinstance(ids, list) or len(ids) > _MOST_TASKS or not all(isinstance(each, str) for each in ids):
         raise MCPError(INVALID_PARAMS, f"taskIds has to be a list of at most {_MOST_TASKS} ids.")
-    known = [each for each in dict.fromkeys(ids) if await _is_there(ctx, each)]
+    app: App = ctx.lifespan_context
+    known = [each for each in dict.fromkeys(ids) if await app.has_run(each)]
     stream = _Stream(ctx.session, known)
     meta = {SUBSCRIPTION_ID_META_KEY: ctx.request_id}
     result: HandlerResult = {"resultType": "complete", "_meta": meta}
@@ -101,15 +100,3 @@ async def _tell(ctx: ServerContext, run_id: str, meta: dict[str, Any]) -> None:
         news = {**await about_task(ctx, run_id), "_meta": meta}
         notice = _Notice(method="notifications/tasks", params=_News.model_validate(news))
         await ctx.session.send_notification(cast(Any, notice), ctx.request_id)
-
-
-async def _is_there(ctx: ServerContext, run_id: str) -> bool:
-    def look(home: Home) -> bool:
-        home.runs.row(run_id)
-        return True
-
-    app: App = ctx.lifespan_context
-    try:
-        return await app.call(look)
-    except RunNotFound:
-        return False

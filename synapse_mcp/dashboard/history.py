@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from synapse_core.events import (
     is_terminal,
 )
 from synapse_core.runs.tail import read_events
+from synapse_mcp.curves import is_number
 
 # A curve is drawn with at most this many points, some of which are left out as it grows.
 MOST_POINTS = 600
@@ -131,10 +131,10 @@ class History:
     def _measure(self, event: Metrics) -> None:
         key = (event.action, event.category)
         self._updates[key] = self._updates.get(key, 0) + 1
-        place = next((name for name in _PLACES if _is_number(event.values.get(name))), None)
+        place = next((name for name in _PLACES if is_number(event.values.get(name))), None)
         at = float(self._updates[key] if place is None else event.values[place])
         for name, value in event.values.items():
-            if name == place or not _is_number(value):
+            if name == place or not is_number(value):
                 continue
             curve = self.curves.get((*key, name))
             if curve is None or curve.place != (place or "update"):
@@ -142,7 +142,3 @@ class History:
                     continue
                 curve = self.curves[(*key, name)] = Curve(place or "update")
             curve.add(at, float(value))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
