@@ -21,6 +21,9 @@ _HEARTBEAT_SECONDS = 10.0
 _LAST_WORD_SECONDS = 0.006
 _TOTAL = 100.0
 _SMALLEST_STEP = 0.001
+# Values only rise: a run that has done all its work but not ended leaves room for what it says last,
+# and the whole for the word that it ended.
+_MOST_WHILE_RUNNING = 99.9
 
 
 class ProgressReporter:
@@ -71,10 +74,12 @@ class ProgressReporter:
             return
         said = describe_progress(run)
         value = round(run.progress.fraction * _TOTAL, 3)
+        if not run.is_done:
+            value = min(value, _MOST_WHILE_RUNNING)
         if value <= self._sent and said == self._said and not is_heartbeat:
             return
         value = max(value, round(self._sent + _SMALLEST_STEP, 3))
-        if value > _TOTAL:
+        if value > _TOTAL or (value == _TOTAL and not run.is_done):
             return
         self._sent, self._said, self._sent_at = value, said, time.monotonic()
         await self._context.report_progress(value, _TOTAL, masked(said))

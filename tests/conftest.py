@@ -31,8 +31,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos-long", action="store_true", help="200 kills and large floods; takes an hour")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, those on Ray share one of them, and with it one cluster."""
+    """Where several processes share the tests, those on Ray share one of them, and with it one cluster.
+
+    First, because the plugin that shares the tests out reads the groups in the same hook.
+    """
     for item in items:
         if item.get_closest_marker("ray") is not None:
             item.add_marker(pytest.mark.xdist_group("ray"))

@@ -183,6 +183,39 @@ async def test_progress_rises_strictly_starts_with_the_run_and_ends_before_the_a
     assert len(seen) <= run["elapsed_seconds"] * 10 + 3
 
 
+async def test_the_last_word_is_told_of_a_run_that_had_done_all_its_work_long_before(client, home, tmp_path):
+    plugin = home / "plugins" / "late"
+    (plugin / "late_plugin").mkdir(parents=True)
+    (plugin / "config.yaml").write_text(
+        "name: Late\ncode: late\nactions:\n"
+        "  wait:\n    entrypoint: late_plugin.wait:Wait\n    method: local\n"
+    )
+    (plugin / "late_plugin" / "wait.py").write_text(
+        "import time\nfrom pathlib import Path\nfrom pydantic import BaseModel\n"
+        "from synapse_core import BaseAction\n"
+        "class P(BaseModel):\n    until: Path\n"
+        "class Wait(BaseAction[P]):\n"
+        "    def execute(self):\n"
+        "        self.set_progress(7, 7, category='count')\n"
+        "        while not self.params.until.exists():\n"
+        "            time.sleep(0.01)\n"
+    )
+    until = tmp_path / "until"
+    seen = []
+
+    async def on_progress(progress, total, message):
+        seen.append((progress, message))
+        if "7/7" in message:
+            until.touch()
+
+    arguments = {"plugin": "late", "action": "wait", "params": {"until": str(until)}}
+    reply = await client.call_tool("run_action", arguments, progress_callback=on_progress)
+
+    run_id = reply.structured_content["run_id"]
+    assert any("7/7" in message for _, message in seen)
+    assert seen[-1] == (100.0, f"{run_id} succeeded")
+
+
 async def test_the_same_run_key_returns_the_same_run_and_refuses_another_request(client):
     arguments = {"plugin": "hello", "action": "greet", "run_key": "k1"}
     first = await call(client, "run_action", **arguments)
