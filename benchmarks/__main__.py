@@ -13,6 +13,7 @@ from benchmarks.world import temporary_world
 # The order in which they run: without Ray first.
 BENCHMARKS = (
     "cold_start",
+    "call_overhead",
     "local_run",
     "scale",
     "scaffold",

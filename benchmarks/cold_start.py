@@ -19,7 +19,7 @@ def figures(world: World) -> Iterator[Figure]:
             lambda is_modern=is_modern: _first_list(HELLO, world, is_modern),
             world.pairs(11),
         )
-        yield at_most(f"cold start to tools/list, {era} (hello server)", ours, baseline, 1.25)
+        yield at_most(f"cold start to tools/list, {era} (hello server)", ours, baseline, 1.15)
     heavy = _imported(world).intersection(_HEAVY)
     yield Figure(
         f"cold start imports none of {', '.join(_HEAVY)}",

@@ -22,6 +22,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,13 @@ class Profile:
 
 def config_path() -> Path:
     """Return the file of the profiles: SYNAPSE_CONFIG, else `~/.synapse/config.yaml`."""
-    return Path(os.environ.get("SYNAPSE_CONFIG") or "~/.synapse/config.yaml").expanduser()
+    return _expanded(os.environ.get("SYNAPSE_CONFIG") or "~/.synapse/config.yaml", os.environ.get("HOME"))
+
+
+# Asked at every answer, for the secrets that the profiles name.
+@lru_cache(maxsize=4)
+def _expanded(path: str, _home: str | None) -> Path:
+    return Path(path).expanduser()
 
 
 def find_profile(name: str | None = None) -> Profile:

@@ -12,14 +12,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from synapse_core.environment import is_secret_name
-from synapse_mcp.masking import MASK, masked_data
+from synapse_mcp.masking import MASK, found_forms, masked_data
 
 log = logging.getLogger(__name__)
 
 FILE_NAME = "audit.jsonl"
 _VALUE_CHARS = 200
-_ARGUMENTS_CHARS = 2_000
+_ARGUMENTS_BYTES = 2_000
 _DEPTH = 12
 
 
@@ -39,24 +41,25 @@ class AuditLog:
 
         Where it cannot be written, the call has been answered even so: a warning in the server's log says it.
         """
+        told = masked_data({"arguments": _without_named_secrets(arguments), "facts": facts}, found_forms())
         line = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "tool": tool[:_VALUE_CHARS],
-            "arguments": shown_arguments(arguments),
+            "arguments": _short(told["arguments"]),
             "milliseconds": round(seconds * 1000, 1),
-            **{key: value for key, value in masked_data(facts).items() if value is not None},
+            **{key: value for key, value in told["facts"].items() if value is not None},
         }
-        # Half a surrogate pair, as in a file name that is not UTF-8, is no text that can be written.
-        data = json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
         try:
-            self._append(data)
+            self._append(_encoded(line) + b"\n")
         except OSError as error:
             log.warning("A call is missing in %s: %s", self._path, error.strerror)
 
     def _append(self, data: bytes) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        file = os.open(self._path, flags, 0o600)
+        try:
+            file = self._open()
+        except FileNotFoundError:  # the home is new, or was taken away
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            file = self._open()
         try:
             os.write(file, data)  # one call: lines of other servers come before or after it, never inside
             is_full = os.fstat(file).st_size >= self._most_bytes
@@ -64,6 +67,11 @@ class AuditLog:
             os.close(file)
         if is_full:
             self._rotate()
+
+    def _open(self) -> int:
+        return os.open(
+            self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
 
     def _rotate(self) -> None:
         """Move the files on by one. A line that is written at this moment goes into one or the other."""
@@ -83,11 +91,22 @@ class AuditLog:
         return self._path.with_name(f"{self._path.name}.{number}")
 
 
-def shown_arguments(arguments: Mapping[str, Any]) -> Any:
-    """Return a call's arguments as they may be kept: secrets masked, long values and long wholes cut."""
-    shown = {key: _cut(value) for key, value in masked_data(_without_named_secrets(arguments)).items()}
-    text = json.dumps(shown, ensure_ascii=False)
-    return shown if len(text) <= _ARGUMENTS_CHARS else {"cut": text[:_ARGUMENTS_CHARS], "chars": len(text)}
+def _short(arguments: Mapping[str, Any]) -> Any:
+    """Return a call's arguments as they may be kept: long values and long wholes cut."""
+    shown = {key: _cut(value) for key, value in arguments.items()}
+    data = _encoded(shown)
+    if len(data) <= _ARGUMENTS_BYTES:
+        return shown
+    return {"cut": data[:_ARGUMENTS_BYTES].decode("utf-8", "ignore"), "bytes": len(data)}
+
+
+def _encoded(value: Any) -> bytes:
+    """Return plain data as JSON."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        # Half a surrogate pair, as in a file name that is not UTF-8, is no text that can be written.
+        return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def _without_named_secrets(value: Any, depth: int = 0) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from synapse_core.errors import NotFound, did_you_mean, nearest
@@ -9,11 +10,13 @@ from synapse_core.errors import NotFound, did_you_mean, nearest
 _HERE = Path(__file__).parent
 
 
-def topics() -> list[str]:
+@cache
+def topics() -> tuple[str, ...]:
     """Return the topics that there is a guide for, sorted."""
-    return sorted(file.stem for file in _HERE.glob("*.md"))
+    return tuple(sorted(file.stem for file in _HERE.glob("*.md")))
 
 
+@cache
 def guide(topic: str) -> str:
     """Return the guide of one of `topics`."""
     return (_HERE / f"{topic}.md").read_text(encoding="utf-8")

@@ -113,4 +113,4 @@ def test_only_so_many_old_files_are_kept(tmp_path: Path):
 
     assert sorted(file.name for file in tmp_path.glob("audit*.?")) == ["audit.jsonl.1", "audit.jsonl.2"]
     kept = "".join(file.read_text() for file in tmp_path.glob("audit.jsonl*"))
-    assert '"number": 49' in kept
+    assert '"number":49' in kept
