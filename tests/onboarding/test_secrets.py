@@ -151,6 +151,28 @@ async def test_no_planted_secret_reaches_the_wire_or_a_file_that_others_can_read
 
 
 @pytest.mark.anyio
+@pytest.mark.ray
+@pytest.mark.parametrize("mode", ["task", "job"])
+async def test_no_planted_secret_is_in_what_ray_keeps(planted, plugins, mode, ray_home, cluster, monkeypatch):
+    monkeypatch.setenv("SYNAPSE_HOME", str(ray_home))
+    asked = {"plugin": "leaky", "action": "act", "params": {"way": "raise"}, "mode": mode, "wait_seconds": 50}
+    async with Client(build_server(Settings.make([str(plugins)], profile="lab"))) as client:
+        reply = await client.call_tool("run_action", asked)
+    folder = ray_home / "runs" / reply.structured_content["run"]["run_id"]
+    cluster.connect()
+    from ray.util.state import list_actors, list_jobs, list_tasks  # it is imported where a cluster is
+
+    address = cluster.status().dashboard_url
+    recorded = [str(lists(address=address, detail=True)) for lists in (list_actors, list_jobs, list_tasks)]
+    kept = Path(json.loads((ray_home / "ray" / "cluster.json").read_bytes())["temp_dir"])
+
+    assert f"printed {ENVIRONMENT}" in (folder / "output.log").read_text(), "the run knew it"
+    for text in (reply.model_dump_json(), *recorded):
+        assert_clean(text)
+    assert [file for file in kept.rglob("*") if file.is_file() and b"canary-" in file.read_bytes()] == []
+
+
+@pytest.mark.anyio
 async def test_what_a_backend_says_with_a_token_in_it_is_masked(planted, tmp_path, plugins):
     class Echo(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
