@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -109,24 +110,29 @@ def server(home: Path, plugins: Path, receiver: Receiver, *switches: str) -> Std
     )
 
 
-async def run_steps(parameters: StdioServerParameters) -> None:
+async def run_steps(parameters: StdioServerParameters, mode: str = "local") -> None:
     with anyio.fail_after(60):
         async with Client(parameters) as client:
             reply = await client.call_tool(
                 "run_action",
-                {"plugin": "stepwise", "action": "act", "mode": "local"},
+                {"plugin": "stepwise", "action": "act", "mode": mode, "wait_seconds": 50},
                 meta={"traceparent": f"00-{TRACE}-{CALLER}-01"},
             )
             assert not reply.is_error, reply.content
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    "mode", ["local", *(pytest.param(mode, marks=pytest.mark.ray) for mode in ("task", "job"))]
+)
 async def test_one_trace_goes_from_the_client_through_the_tool_and_the_run_to_its_steps(
-    home, plugins, receiver
+    home, plugins, receiver, mode, request
 ):
+    if mode != "local":
+        home = request.getfixturevalue("ray_home")
     write_plugin(plugins, "stepwise", STEPS)
 
-    await run_steps(server(home, plugins, receiver, "--otel"))
+    await run_steps(server(home, plugins, receiver, "--otel"), mode)
 
     names = ("tools/call run_action", "run stepwise/act", "step one", "step two")
     spans = receiver.until(*names)
@@ -142,6 +148,9 @@ async def test_one_trace_goes_from_the_client_through_the_tool_and_the_run_to_it
     # How the collector is reached goes from hand to hand and is not written down.
     written = [file for file in home.rglob("*") if file.is_file()]
     assert written
+    if mode != "local":
+        of_ray = Path(json.loads((home / "ray" / "cluster.json").read_bytes())["temp_dir"])
+        written += [file for file in of_ray.rglob("*") if file.is_file()]
     assert [file for file in written if b"canary-of-the-collector" in file.read_bytes()] == []
 
 
