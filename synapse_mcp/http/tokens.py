@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from synapse_core.errors import InvalidConfig, did_you_mean
 from synapse_core.profile import require_private
 from synapse_core.yaml_lines import read_yaml
 from synapse_mcp.principals import SCOPES, with_implied
+
+log = logging.getLogger(__name__)
 
 _KEYS = ("name", "token", "sha256", "scopes")
 # Shorter ones can be tried out.
@@ -43,16 +46,20 @@ class TokenEntry:
 
 
 class TokenFile:
-    """Verifies bearer tokens for the SDK. The file is read once, when the server starts.
+    """Verifies bearer tokens for the SDK, by the file as it is now: a token that was taken out is nobody's.
 
-    Raises InvalidConfig for a file that others can read, or that says something wrong, by line.
+    Raises InvalidConfig for a file that others can read, or that says something wrong, by line. Where it
+    becomes such a file later, what it said before counts, and the server's log says why.
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp = _stamp(path)
         self._entries = read_tokens(path)
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """Return whose token it is, None where it is nobody's. Takes as long for the one as for the other."""
+        self._read_again()
         digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
         found = None
         for entry in self._entries:
@@ -62,6 +69,25 @@ class TokenFile:
             return None
         # Not the token itself: it would lie about in the memory of every session.
         return AccessToken(token=found.name, client_id=found.name, scopes=list(found.scopes))
+
+    def _read_again(self) -> None:
+        stamp = _stamp(self._path)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._entries = read_tokens(self._path)
+        except InvalidConfig as error:
+            log.error("The tokens stay as they were: %s", error.message)
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    """Return what is another whenever the file is another, None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_mode
 
 
 def read_tokens(path: Path) -> list[TokenEntry]:

@@ -301,6 +301,21 @@ async def test_a_token_file_is_private_and_may_hold_digests_only(tmp_path: Path)
         TokenFile(tmp_path / "none")
 
 
+async def test_a_token_that_is_taken_out_is_nobodys_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    file = tmp_path / "tokens.json"
+    first = write_tokens(file, alice=["run"], bob=["read"])
+    opened = TokenFile(file)
+    second = write_tokens(file, bob=["admin"], carol=["read"])
+
+    assert await opened.verify_token(first["alice"]) is None
+    assert (await opened.verify_token(second["bob"])).scopes == ["read", "run", "admin"]
+    assert caplog.messages == []
+    file.write_text("tokens: nonsense")
+    assert (await opened.verify_token(second["carol"])).client_id == "carol", "what was valid last counts"
+    assert await opened.verify_token(first["alice"]) is None
+    assert len(caplog.messages) == 1 and str(file) in caplog.text
+
+
 def test_a_bucket_fills_at_its_rate_and_holds_five_seconds_worth():
     now = [0.0]
     rates = RateLimit(2, lambda: now[0])
