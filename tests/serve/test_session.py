@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import mcp.types as types
 import pytest
 from mcp import Client, StdioServerParameters
 from sklearn.datasets import load_digits
@@ -41,6 +42,15 @@ class Session:
         while not run["done"]:
             run = await self.call("get_run", run_id=run["run_id"], wait_seconds=50)
         return run
+
+
+async def declines(_context: Any, params: types.ElicitRequestFormParams) -> types.ElicitResult:
+    assert "digits" in params.message
+    return types.ElicitResult(action="decline")
+
+
+async def agrees(_context: Any, _params: types.ElicitRequestFormParams) -> types.ElicitResult:
+    return types.ElicitResult(action="accept", content={"confirm": True})
 
 
 async def test_a_model_is_trained_deployed_called_and_deleted(home: Path):
@@ -105,7 +115,11 @@ async def test_a_model_is_trained_deployed_called_and_deleted(home: Path):
         assert asked["deleted"] is False
         stale = await session.ask("delete_deployment", name="digits", confirm="0" * 12)
         assert stale.structured_content["error"]["code"] == "conflict"
-        assert (await session.call("delete_deployment", name="digits", confirm=asked["confirm"]))["deleted"]
+        async with Client(server, elicitation_callback=declines) as asking:
+            kept = await Session(asking).call("delete_deployment", name="digits")
+        assert (kept["deleted"], "declined" in kept["next"]) == (False, True)
+        async with Client(server, elicitation_callback=agrees) as asking:
+            assert (await Session(asking).call("delete_deployment", name="digits"))["deleted"]
         assert (await session.call("list_deployments"))["deployments"] == []
         gone = await session.ask("call_deployment", name="digits", inputs=[])
         assert gone.structured_content["error"]["code"] == "unknown_deployment"
