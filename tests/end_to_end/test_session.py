@@ -108,31 +108,43 @@ async def test_a_new_server_shows_the_runs_of_the_one_that_was_killed(home):
     assert_recorded_whole(home, run_id)
 
 
-def survived_a_kill(home: Path, number: int, delay_seconds: float) -> bool:
-    """Ask a server for a run, kill it after the delay, ask another one again. Returns True where it ran."""
-    arguments = {
-        "plugin": "hello",
-        "action": "greet",
-        "params": {"repeat": 15, "sleep_seconds": 0.02, "name": f"round {number}"},
-        "run_key": f"round-{number}",
-    }
+def answering(home: Path) -> RawServer:
+    """Return a server that has answered a first call."""
     server = RawServer(home)
     server.send(1, "list_runs", limit=1)
     server.answer()
-    server.send(2, "run_action", **arguments)
-    time.sleep(delay_seconds)
+    return server
+
+
+def survived_kills(home: Path, delays: dict[int, float]) -> int:
+    """Ask a server for a run, kill it after the delay, ask the next one again, which is killed in its turn.
+
+    delays: number of the round -> seconds. Returns how many of the runs ran.
+    """
+    spared = 0
+    server = answering(home)
+    for number, delay_seconds in delays.items():
+        arguments = {
+            "plugin": "hello",
+            "action": "greet",
+            "params": {"repeat": 15, "sleep_seconds": 0.02, "name": f"round {number}"},
+            "run_key": f"round-{number}",
+        }
+        server.send(2, "run_action", **arguments)
+        time.sleep(delay_seconds)
+        server.kill()
+        server = answering(home)
+        server.send(3, "run_action", **arguments, wait_seconds=30)
+        told = server.answer()
+        run = told.get("run") or told
+        if run["state"] == "succeeded":
+            assert_recorded_whole(home, run["run_id"])
+            spared += 1
+        else:
+            # Killed between the row and its folder: it is known that nothing ran.
+            assert run["failure"]["code"] == "never_started", told
     server.kill()
-    second = RawServer(home)
-    second.send(1, "run_action", **arguments, wait_seconds=30)
-    told = second.answer()
-    second.kill()
-    run = told.get("run") or told
-    if run["state"] == "succeeded":
-        assert_recorded_whole(home, run["run_id"])
-        return True
-    # Killed between the row and its folder: it is known that nothing ran.
-    assert run["failure"]["code"] == "never_started", told
-    return False
+    return spared
 
 
 @pytest.mark.timeout(600)  # it takes a minute, and more where the machine is busy
@@ -150,7 +162,8 @@ async def test_thirty_kills_at_random_moments_lose_nothing_and_run_nothing_twice
     delays = [chance.choice(moments) * chance.random() * 2 for _ in range(rounds)]
     # Several at a time: the servers of one home are in each other's way as well.
     with ThreadPoolExecutor(max_workers=3) as pool:
-        spared = sum(pool.map(lambda number: survived_a_kill(home, number, delays[number]), range(rounds)))
+        turns = [dict(list(enumerate(delays))[first::3]) for first in range(3)]
+        spared = sum(pool.map(lambda turn: survived_kills(home, turn), turns))
     runs = Runs(home, {"local": ProcessExecutor()})
     assert len(runs.list(limit=100)[0]) == rounds, "one run a key"
     assert runs.count_active() == 0
