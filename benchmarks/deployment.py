@@ -5,6 +5,7 @@
 import itertools
 import os
 import pickle
+import signal
 import statistics
 import threading
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 import httpx
 from ray import serve
+from ray.util.state import list_actors
 from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
 
@@ -31,6 +33,7 @@ _PLUGIN = example_plugins() / "digits_classifier"
 _CALLERS = 8
 _LOAD_SECONDS = 3.0
 _ROUNDS = 5
+_ASK_AGAIN_SECONDS = 0.02
 
 
 def figures(world: World) -> Iterator[Figure]:
@@ -49,6 +52,7 @@ def figures(world: World) -> Iterator[Figure]:
         yield from _latency(world, ours.asker("bench", body), plain.asker(ours.base, "plain", body))
         yield _throughput(ours.asker("bench", body), plain.asker(ours.base, "plain", body))
         yield _warm_deploy(world, ours, plain, body)
+        yield _recovery(world, ours.asker("bench", body), plain.asker(ours.base, "plain", body))
     finally:
         for each in home.deployments.list():
             home.deployments.delete(each.name)
@@ -206,3 +210,36 @@ def _warm_deploy(world: World, ours: _Ours, plain: _Plain, body: Any) -> Figure:
 
     mine, theirs = interleaved(by_us, by_hand, 3 if world.is_short else 7)
     return at_most("deploy, warm, until it answers (serve.run + request)", mine, theirs, 1.3)
+
+
+def _recovery(world: World, ours: Ask, plain: Ask) -> Figure:
+    """From the kill -9 of an only replica until a request is answered again."""
+    address = world.cluster.status().dashboard_url
+
+    def recovered(is_ours: bool, ask: Ask) -> float:
+        replica = next(
+            each
+            for each in list_actors(address=address, filters=[("state", "=", "ALIVE")])
+            if (name := each.class_name or "").startswith("ServeReplica:")
+            and name.startswith("ServeReplica:plain:") is not is_ours
+        )
+
+        def answered() -> bool:
+            try:
+                ask()
+            except httpx.HTTPError:
+                time.sleep(_ASK_AGAIN_SECONDS)
+                return False
+            return True
+
+        def recover() -> None:
+            os.kill(replica.pid, signal.SIGKILL)
+            while not answered():
+                pass
+
+        return milliseconds(recover)
+
+    mine, theirs = interleaved(
+        lambda: recovered(True, ours), lambda: recovered(False, plain), 3 if world.is_short else 7
+    )
+    return at_most("kill -9 of a replica, until it answers (plain Serve app)", mine, theirs, 1.25)
