@@ -35,11 +35,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where several processes share the tests, those on Ray share one of them, and with it one cluster.
 
-    First, because the plugin that shares the tests out reads the groups in the same hook.
+    Those with clusters of their own share another. First, because the plugin that shares the tests out reads
+    the groups in the same hook.
     """
     for item in items:
-        if item.get_closest_marker("ray") is not None:
-            item.add_marker(pytest.mark.xdist_group("ray"))
+        if (marker := item.get_closest_marker("ray")) is not None:
+            item.add_marker(pytest.mark.xdist_group(" ".join((*marker.args, "ray"))))
 
 
 @pytest.fixture(autouse=True)

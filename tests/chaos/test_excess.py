@@ -52,7 +52,7 @@ def memory_in_use() -> tuple[int, int]:
     return total - free, total
 
 
-@pytest.mark.ray
+@pytest.mark.ray("own")
 def test_a_kill_by_ray_for_lack_of_memory_is_named_as_such(home, registry, monkeypatch):
     used, total = memory_in_use()
     if total - used < 8 * GIB:

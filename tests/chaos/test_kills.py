@@ -23,7 +23,7 @@ from synapse_core.executors.ray.head import HeadRecord
 from synapse_core.run_folder import RunFolder
 from synapse_core.runs.tail import iterate_events
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(7200)]
+pytestmark = [pytest.mark.ray("own"), pytest.mark.timeout(7200)]
 
 # Who is killed, and in which modes the run may be.
 VICTIMS = {

@@ -32,7 +32,7 @@ def can_isolate() -> bool:
 
 
 pytestmark = [
-    pytest.mark.ray,
+    pytest.mark.ray("own"),
     pytest.mark.timeout(400),
     pytest.mark.skipif(
         sys.platform != "linux" or not can_isolate(),

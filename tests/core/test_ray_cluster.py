@@ -252,7 +252,7 @@ def test_an_address_without_a_ray_cluster_fails_in_time(
 # The home's own head
 
 
-@pytest.mark.ray
+@pytest.mark.ray("own")
 def test_two_processes_that_connect_at_once_start_one_head_which_outlives_them(home: Path) -> None:
     RayCluster(home).stop()
     with driver(home) as first, driver(home) as second:
@@ -278,7 +278,7 @@ def test_two_processes_that_connect_at_once_start_one_head_which_outlives_them(h
     assert not {process.pid for process in record_of(home).processes} & set(pids)
 
 
-@pytest.mark.ray
+@pytest.mark.ray("own")
 def test_the_head_listens_on_loopback_only(running: Path) -> None:
     inodes = set()
     for process in find_processes(running, record_of(running).processes):
@@ -298,7 +298,7 @@ def test_the_head_listens_on_loopback_only(running: Path) -> None:
     assert set(listening) <= {"0100007F", "0000000000000000FFFF00000100007F"}
 
 
-@pytest.mark.ray
+@pytest.mark.ray("own")
 def test_the_head_wants_a_token_that_only_its_owner_can_read(running: Path) -> None:
     def get(token: str | None) -> int:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -317,7 +317,7 @@ def test_the_head_wants_a_token_that_only_its_owner_can_read(running: Path) -> N
     assert [get(None), get("wrong"), get(token.read_text())] == [401, 403, 200]
 
 
-@pytest.mark.ray
+@pytest.mark.ray("own")
 def test_the_head_inherits_no_secret_and_nothing_that_is_meant_for_drivers(running: Path) -> None:
     environment = Path(f"/proc/{record_of(running).raylet.pid}/environ").read_text().split("\0")
     names = {entry.partition("=")[0] for entry in environment}
@@ -326,7 +326,7 @@ def test_the_head_inherits_no_secret_and_nothing_that_is_meant_for_drivers(runni
     assert not names & set(FOREIGN)
 
 
-@pytest.mark.ray
+@pytest.mark.ray("own")
 def test_a_cluster_of_another_ray_version_is_refused(running: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_module, "version", lambda package: "2.59.1")
 
@@ -338,7 +338,7 @@ def test_a_cluster_of_another_ray_version_is_refused(running: Path, monkeypatch:
     assert "synapse-mcp ray stop" in str(status.fix)
 
 
-@pytest.mark.ray
+@pytest.mark.ray("own")
 def test_a_named_cluster_that_wants_a_token_is_refused_without_it(
     running: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -358,7 +358,7 @@ def test_a_named_cluster_that_wants_a_token_is_refused_without_it(
     assert "RAY_AUTH_TOKEN_PATH" in str(failure.value.hint)
 
 
-@pytest.mark.ray
+@pytest.mark.ray("own")
 def test_a_named_cluster_without_a_node_on_this_machine_is_refused(
     running: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -369,7 +369,7 @@ def test_a_named_cluster_without_a_node_on_this_machine_is_refused(
         RayCluster(tmp_path, record_of(running).address).connect()
 
 
-@pytest.mark.ray
+@pytest.mark.ray("own")
 def test_a_named_cluster_is_joined_with_the_user_s_token_and_never_stopped(
     running: Path, tmp_path: Path
 ) -> None:
@@ -391,7 +391,7 @@ def test_a_named_cluster_is_joined_with_the_user_s_token_and_never_stopped(
     assert RayCluster(running).status().state == "running"
 
 
-@pytest.mark.ray
+@pytest.mark.ray("own")
 def test_a_dead_head_is_replaced_and_whoever_was_connected_lives(running: Path) -> None:
     with driver(running) as connected:
         before = connected.connect()
@@ -417,7 +417,7 @@ def test_a_dead_head_is_replaced_and_whoever_was_connected_lives(running: Path) 
     assert len(sessions) == 1
 
 
-@pytest.mark.ray
+@pytest.mark.ray("own")
 def test_a_stopped_head_leaves_nothing_behind(running: Path) -> None:
     record = record_of(running)
     assert find_processes(running, record.processes)

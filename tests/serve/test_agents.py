@@ -9,7 +9,7 @@ import pytest
 from mcp import StdioServerParameters
 from scripted_agents import Impatient, Naive, Oracle, shown
 
-pytestmark = [pytest.mark.ray, pytest.mark.anyio]
+pytestmark = [pytest.mark.ray("own"), pytest.mark.anyio]
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ def error_of(answer) -> str:
     return f"{answer.json()['error']['code']}: {answer.json()['error']['message']}"
 
 
-@pytest.mark.ray
+@pytest.mark.ray("own")
 def test_what_does_not_fit_is_refused_with_a_reason_and_hurts_nobody(aviary: Aviary):
     model = aviary.model("one")
     aviary.deploy("polly", model)
@@ -72,7 +72,7 @@ def test_what_does_not_fit_is_refused_with_a_reason_and_hurts_nobody(aviary: Avi
     assert aviary.loads() == loads
 
 
-@pytest.mark.ray
+@pytest.mark.ray("own")
 def test_fifty_models_share_a_deployment_with_room_for_five(aviary: Aviary):
     own = aviary.model("own")
     many = [aviary.model(f"model {number}", "many") for number in range(50)]
@@ -106,7 +106,7 @@ def test_fifty_models_share_a_deployment_with_room_for_five(aviary: Aviary):
     assert aviary.loads().count(str(own.id)) == 1
 
 
-@pytest.mark.ray
+@pytest.mark.ray("own")
 def test_requests_are_answered_together_and_bad_ones_alone(aviary: Aviary):
     model = aviary.model("one")
     aviary.deploy("polly", model, action="deploy_batched")
@@ -125,7 +125,7 @@ def test_requests_are_answered_together_and_bad_ones_alone(aviary: Aviary):
     assert [answer.status_code for answer in mixed] == [200, 422, 200, 200]
 
 
-@pytest.mark.ray
+@pytest.mark.ray("own")
 def test_a_large_model_is_in_memory_once(aviary: Aviary):
     """500 MB: anything smaller would be lost among what a replica takes by itself."""
     large = 500_000_000

@@ -13,7 +13,7 @@ from synapse_core.errors import DeploymentNotFound
 from synapse_core.home import Home
 from synapse_core.runs import Run
 
-pytestmark = pytest.mark.ray
+pytestmark = pytest.mark.ray("own")
 
 
 def test_a_version_takes_over_only_when_it_has_answered(aviary: Aviary):

@@ -12,7 +12,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from sklearn.datasets import load_digits
 
-pytestmark = [pytest.mark.ray, pytest.mark.anyio]
+pytestmark = [pytest.mark.ray("own"), pytest.mark.anyio]
 
 MOST_CALLS = 10
 

@@ -15,7 +15,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from serve.test_session import MOST_CALLS, Session
 
-pytestmark = [pytest.mark.ray, pytest.mark.anyio]
+pytestmark = [pytest.mark.ray("own"), pytest.mark.anyio]
 
 PLUGIN = "shape_detector"
 DRAWN = {"pictures": 80, "seed": 3}

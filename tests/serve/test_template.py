@@ -17,7 +17,7 @@ from synapse_core.runs import Run
 from synapse_core.runs.request import make_request
 from synapse_core.scaffold import create_plugin
 
-pytestmark = pytest.mark.ray
+pytestmark = pytest.mark.ray("own")
 
 INPUTS = [{"features": [1.0, 1.0]}, {"features": [-1.0, -1.0]}]
 
