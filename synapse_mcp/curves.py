@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from synapse_core.errors import InvalidRequest, did_you_mean
 from synapse_core.events import AnyEvent, Metrics, RunStarted
 from synapse_core.plain_text import spelt_out
 
-# What counts the rounds of a training, where metrics name it beside their values.
-_ROUNDS = ("epoch", "global_step", "iteration", "step", "round")
+# What counts the rounds of a training, where metrics name it beside their values; the first that is there.
+_ROUNDS = ("epoch", "step", "global_step", "iteration", "batch", "round")
 _SECONDS = "time since the run began (s)"
 _MOST_POINTS = 1_000
 _MOST_CURVES = 100
@@ -87,7 +87,7 @@ def curves_of(events: Iterable[AnyEvent]) -> list[Curve]:
             continue
         category = event.category if event.action is None else f"{event.action}/{event.category}"
         numbers = {key: value for key, value in event.values.items() if is_number(value)}
-        round_ = next((key for key in _ROUNDS if key in numbers), None)
+        round_ = round_of(event.values)
         x, at = (round_, float(numbers[round_])) if round_ else (_SECONDS, event.at.timestamp() - began)
         for key, value in numbers.items():
             if key not in _ROUNDS:
@@ -171,6 +171,11 @@ def _fits(curve: Curve, panel: Panel) -> bool:
         return False
     sizes = [each.largest for each in (*panel.curves, curve) if each.largest > 0]
     return not sizes or max(sizes) <= _WIDEST * min(sizes)
+
+
+def round_of(values: Mapping[str, object]) -> str | None:
+    """Return the metric that counts the rounds for the others, None where there is none."""
+    return next((name for name in _ROUNDS if is_number(values.get(name))), None)
 
 
 def is_number(value: object) -> bool:

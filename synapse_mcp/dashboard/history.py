@@ -18,14 +18,12 @@ from synapse_core.events import (
     is_terminal,
 )
 from synapse_core.runs.tail import read_events
-from synapse_mcp.curves import is_number
+from synapse_mcp.curves import is_number, round_of
 
 # A curve is drawn with at most this many points, some of which are left out as it grows.
 MOST_POINTS = 600
 _MOST_CURVES = 200
 _MOST_STEPS = 200
-# Metrics that say where on the curve the others belong, the first that is there.
-_PLACES = ("epoch", "step", "global_step", "iteration", "batch")
 
 StepState = Literal["running", "succeeded", "failed", "skipped", "rolled_back", "cut_off"]
 
@@ -131,7 +129,7 @@ class History:
     def _measure(self, event: Metrics) -> None:
         key = (event.action, event.category)
         self._updates[key] = self._updates.get(key, 0) + 1
-        place = next((name for name in _PLACES if is_number(event.values.get(name))), None)
+        place = round_of(event.values)
         at = float(self._updates[key] if place is None else event.values[place])
         for name, value in event.values.items():
             if name == place or not is_number(value):
