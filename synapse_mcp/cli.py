@@ -297,7 +297,8 @@ def _watch(home: Home, run_id: str, console: Any) -> Run:
         while True:
             run = home.runs.get(run_id)
             progress = run.progress
-            words = run.waiting or progress.step or run.state.value
+            asked = f"synapse-mcp answer {run_id}" if run.questions else None
+            words = asked or run.waiting or progress.step or run.state.value
             bar.update(task, completed=progress.fraction, description=unmarked(words[:60]))
             if run.is_done:
                 return run
