@@ -79,6 +79,13 @@ def test_a_stop_ends_the_wait(lab, asking):
         lab.runs.answer(run_id, "question-1", "accept", GOOD)
 
 
+def test_a_stop_also_ends_what_threads_of_the_action_wait_for(local_lab, asking):
+    run_id = begin(local_lab, asking, "both")
+    asked(local_lab, run_id, 2)
+
+    assert local_lab.runs.stop(run_id).state is RunState.STOPPED
+
+
 @pytest.mark.parametrize("action", ["decline", "cancel"])
 def test_an_action_is_told_that_the_user_did_not_answer(local_lab, asking, action):
     run_id = begin(local_lab, asking)
@@ -98,6 +105,8 @@ def test_only_the_first_answer_to_a_question_that_was_asked_counts(local_lab, as
         runs.answer(run_id, "../question-1", "accept", GOOD)
     with pytest.raises(RunNotFound):
         runs.answer("run-nothing", "question-1", "accept", GOOD)
+    with pytest.raises(RunNotFound):
+        runs.of("somebody else").answer(run_id, "question-1", "accept", GOOD)
     for wrong in ({}, {"count": "3"}, {"count": 10}, {"count": True}, {"count": 1, "colour": "green"}):
         with pytest.raises(InvalidRequest, match="does not fit"):
             runs.answer(run_id, "question-1", "accept", wrong)
