@@ -13,6 +13,7 @@ from synapse_core.context import RuntimeContext
 from synapse_core.enums import LogLevel, PluginCategory
 from synapse_core.errors import ExecutionError, InvalidResult
 from synapse_core.loggers import BaseLogger
+from synapse_core.questions import Elicited, Model
 from synapse_core.steps import BaseStepContext, Orchestrator, StepRegistry
 from synapse_core.types import DataType
 
@@ -189,6 +190,10 @@ class BaseAction(Generic[P]):
     ) -> None:
         """Tell the person who watches the run something."""
         self.ctx.log_message(message, level, context=context, **values)
+
+    def elicit(self, message: str, answer: type[Model]) -> Elicited[Model]:
+        """Ask the user to fill in a form, and wait for the answer; see `RuntimeContext.elicit`."""
+        return self.ctx.elicit(message, answer)
 
     def autolog(self, framework: str) -> None:
         """Let a framework's own callbacks report progress and metrics.

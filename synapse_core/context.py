@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from synapse_core.enums import LogLevel
 from synapse_core.environment import PluginEnvironment
 from synapse_core.events import AnyEvent, Artifact
 from synapse_core.loggers import BaseLogger
+from synapse_core.questions import Asking, Elicited, Model
 from synapse_core.stop import StopSignal
 
 DEFAULT_LANGUAGE = "en"
@@ -38,6 +40,7 @@ class RuntimeContext:
     run_folder: Path | None = None
     result_warnings: list[str] = field(default_factory=list)
     recorded_artifacts: set[Path] = field(default_factory=set)
+    question_numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
 
     def log(
         self,
@@ -90,6 +93,21 @@ class RuntimeContext:
             with suppress(LookupError, ValueError, AttributeError, TypeError):
                 text = text.format(**values)
         self.logger.message(text, LogLevel.parse(level if context is None else context), step)
+
+    def elicit(self, message: str, answer: type[Model]) -> Elicited[Model]:
+        """Ask the user to fill in a form, and wait for the answer, however long that takes.
+
+        message: what is asked; the first 2,000 characters count.
+        answer: a pydantic model of str, int, float and bool fields, and of choices of texts (Enum, Literal).
+            What does not fit it is asked for again.
+        The run's time limit goes on meanwhile, and a stop ends the wait. Never ask for a password or a key.
+        Raises CannotAsk for another kind of field, and where the action is not executed as a recorded run.
+        """
+        self.stop.raise_if_requested()
+        asking = Asking(
+            self.run_folder, self.stop, self.emit, lambda: f"question-{next(self.question_numbers)}"
+        )
+        return asking.ask(message, answer)
 
     def log_metric(self, category: str, key: str, value: float, **metrics: Any) -> None:
         """Record one named value of a category, with others that belong to it."""

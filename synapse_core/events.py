@@ -118,6 +118,21 @@ class Artifact(Event, frozen=True, tag="artifact"):
     size_bytes: int = 0
 
 
+class Question(Event, frozen=True, tag="question"):
+    """The run waits for the user to fill in a form. `schema`: its JSON schema, one level of plain fields."""
+
+    question_id: str
+    message: str
+    schema: dict[str, Any]
+
+
+class Answered(Event, frozen=True, tag="answered"):
+    """The run has an answer: accept, decline or cancel. What was filled in is not recorded."""
+
+    question_id: str
+    choice: str
+
+
 class ActionStarted(Event, frozen=True, tag="action_started"):
     """An action of a pipeline begins. `index` counts from 1, and so does `attempt`."""
 
@@ -177,6 +192,8 @@ AnyEvent: TypeAlias = (
     | Log
     | Message
     | Artifact
+    | Question
+    | Answered
     | ActionStarted
     | ActionFinished
     | Succeeded

@@ -17,6 +17,7 @@ from synapse_core.enums import LogLevel
 from synapse_core.events import (
     ActionFinished,
     ActionStarted,
+    Answered,
     AnyEvent,
     Artifact,
     Failed,
@@ -24,6 +25,7 @@ from synapse_core.events import (
     Message,
     Metrics,
     Progress,
+    Question,
     StepFinished,
     StepRolledBack,
     StepStarted,
@@ -315,6 +317,10 @@ def readable_line(event: AnyEvent) -> str | None:
             level, text = ("warning", f"step {event.step} rolled back")
     elif isinstance(event, Artifact):
         level, text = "info", f"artifact {event.name} ({event.size_bytes:,} bytes)"
+    elif isinstance(event, Question):
+        level, text = "info", f"{event.question_id} waits for an answer: {event.message}"
+    elif isinstance(event, Answered):
+        level, text = "info", f"{event.question_id} answered ({event.choice})"
     elif isinstance(event, Failed):
         level, text = "error", f"failed ({event.code}): {event.message}"
     else:

@@ -22,7 +22,7 @@ from synapse_core.pipelines.display import display_progress
 from synapse_core.pipelines.plan import find_named, plan_pipeline
 from synapse_core.runs import Run
 from synapse_core.runs.request import make_request
-from synapse_mcp import cli_dashboard, cli_datasets, cli_doctor, cli_install, cli_plugins
+from synapse_mcp import cli_answers, cli_dashboard, cli_datasets, cli_doctor, cli_install, cli_plugins
 from synapse_mcp.cli_text import console, unmarked
 from synapse_mcp.demo import run_demo, show_seeded
 from synapse_mcp.records import run_record
@@ -170,6 +170,20 @@ def pipeline(
         raise typer.Exit(_tell_end(home.runs.get(submitted.run_id), console))
 
 
+@app.command()
+def answer(
+    run_id: str,
+    values: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE…", help="Without any the question is shown.")
+    ] = None,
+    decline: Annotated[bool, typer.Option("--decline", help="Say no instead.")] = False,
+    profile: Profile = None,
+) -> None:
+    """Answer what a run asks."""
+    with opened(profile=profile) as home:
+        cli_answers.answer_run(home, run_id, values or [], decline)
+
+
 @runs_app.command("list")
 def list_runs(
     state: Annotated[str | None, typer.Option(help="active, succeeded, failed, …")] = None,
@@ -283,7 +297,8 @@ def _watch(home: Home, run_id: str, console: Any) -> Run:
         while True:
             run = home.runs.get(run_id)
             progress = run.progress
-            words = run.waiting or progress.step or run.state.value
+            asked = f"synapse-mcp answer {run_id}" if run.questions else None
+            words = asked or run.waiting or progress.step or run.state.value
             bar.update(task, completed=progress.fraction, description=unmarked(words[:60]))
             if run.is_done:
                 return run

@@ -104,6 +104,9 @@ def describe_progress(run: Run) -> str:
         parts.append(f"{progress.current:g}/{progress.total:g}")
     if progress.eta_seconds:
         parts.append(f"about {progress.eta_seconds:.0f} s left")
+    if run.questions:
+        asked = spelt_out(masked(run.questions[0].message)[:120])
+        return f'{run.run_id} waits for the user: "{asked}"'
     if progress.message:
         parts.append(f'- "{spelt_out(masked(progress.message)[:120])}"')
     return " ".join(parts)

@@ -10,7 +10,7 @@ from mcp.types import ResourceLink
 
 from synapse_core.enums import RunState
 from synapse_core.models import DEPLOY_ACTIONS
-from synapse_core.runs import ActionEntry, Run, Runs
+from synapse_core.runs import ActionEntry, Run, Runs, open_questions
 from synapse_mcp.fencing import fence
 from synapse_mcp.links import link
 from synapse_mcp.masking import masked, masked_data
@@ -23,6 +23,7 @@ _EXCERPT_CHARS = 700
 _ACTIONS_CHARS = 1_000
 _MOST_ARTIFACTS = 5
 _TEXT_CHARS = 400
+_SCHEMA_CHARS = 1_200
 
 
 class ProgressRecord(msgspec.Struct, omit_defaults=True):
@@ -61,6 +62,14 @@ class ActionRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     failure: str | None = None
 
 
+class QuestionRecord(msgspec.Struct):
+    """What a run asks the user. schema: the form to be filled in."""
+
+    id: str
+    message: str
+    schema: Any
+
+
 class RunRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A run as an agent sees it."""
 
@@ -74,6 +83,7 @@ class RunRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     created: str
     elapsed_seconds: float
     waiting: str | None = None
+    question: QuestionRecord | None = None
     progress: ProgressRecord | None = None
     actions: list[ActionRecord] | None = None
     actions_left_out: int = 0
@@ -87,7 +97,8 @@ class RunRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     next: str
 
     foreign: ClassVar[tuple[str, ...]] = (
-        *("waiting", "progress", "actions", "metrics", "result", "result_warnings", "artifacts", "failure"),
+        *("waiting", "question", "progress", "actions", "metrics", "result", "result_warnings"),
+        *("artifacts", "failure"),
     )
 
     def links(self) -> list[ResourceLink]:
@@ -110,9 +121,10 @@ class RunLine(msgspec.Struct, kw_only=True):
     age_seconds: float
 
 
-def run_record(run: Run, runs: Runs) -> RunRecord:
-    """Return a run as an agent sees it, at most 4 KB of it."""
+def run_record(run: Run, runs: Runs, *, asks: bool = False) -> RunRecord:
+    """Return a run as an agent sees it, at most 4 KB of it. asks: get_run can put questions to the user."""
     folder = runs.folder(run.run_id)
+    question = _question(run, runs)
     actions = _actions(run)
     # What the actions of a pipeline take of the 4 KB is taken from what they returned and measured.
     result_chars, metrics_chars = (_RESULT_CHARS, _METRICS_CHARS) if not actions else (600, 400)
@@ -126,6 +138,7 @@ def run_record(run: Run, runs: Runs) -> RunRecord:
         created=run.created.isoformat(timespec="seconds"),
         elapsed_seconds=run.elapsed_seconds,
         waiting=run.waiting,
+        question=question,
         progress=_progress(run),
         actions=actions or None,
         actions_left_out=len(run.actions) - len(actions),
@@ -143,7 +156,7 @@ def run_record(run: Run, runs: Runs) -> RunRecord:
         artifacts_left_out=max(0, len(run.artifacts) - _MOST_ARTIFACTS),
         failure=_failure(run, runs),
         log_cursor=folder.output.stat().st_size if folder.output.exists() else 0,
-        next=next_call(run),
+        next=next_call(run) if question is None else _next_answer(run, asks),
     )
 
 
@@ -174,6 +187,15 @@ def next_call(run: Run) -> str:
     if run.state is RunState.FAILED:
         return f"Repair the cause, then run_action again. get_run_logs({named}) shows the whole log."
     return f"run_action runs it again. get_run_logs({named}) shows how far it came."
+
+
+def _next_answer(run: Run, asks: bool) -> str:
+    """Return how the user can answer what the run asks."""
+    call = f'get_run(run_id="{run.run_id}", wait_seconds=20)'
+    if asks:
+        return f"{call} asks the user and waits on."
+    command = f"synapse-mcp answer {run.run_id} KEY=VALUE …"
+    return f"The user answers in a shell: {command}, or --decline. Then {call}."
 
 
 def fitted(value: Any, most_chars: int) -> Any:
@@ -223,6 +245,14 @@ def _action(entry: ActionEntry, result_chars: int, failure_chars: int) -> Action
         if failure and failure_chars
         else None,
     )
+
+
+def _question(run: Run, runs: Runs) -> QuestionRecord | None:
+    """Return the first question that is open."""
+    for question in open_questions(run, runs.folder(run.run_id)) if run.questions else ():
+        message = masked(question.message)[:_TEXT_CHARS]
+        return QuestionRecord(question.question_id, message, fitted(question.schema, _SCHEMA_CHARS))
+    return None
 
 
 def _progress(run: Run) -> ProgressRecord:

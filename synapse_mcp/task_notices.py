@@ -16,6 +16,7 @@ from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 from mcp.types import INVALID_PARAMS, Notification, NotificationParams
 from pydantic import ConfigDict
 
+from synapse_core.events import Question
 from synapse_core.runs import follow
 from synapse_mcp.app import App
 from synapse_mcp.tasks import TASKS, ServerContext, about_task
@@ -93,10 +94,13 @@ async def _tell(ctx: ServerContext, run_id: str, meta: dict[str, Any]) -> None:
     app: App = ctx.lifespan_context
     runs = await app.call(lambda home: home.runs)
     told_at = 0.0
+    asked: tuple[Question, ...] = ()
     async for run in follow(runs, run_id):
-        if not run.is_done and time.monotonic() - told_at < _INTERVAL_SECONDS:
+        # What is asked is told at once: nothing else may come before it is answered.
+        is_urgent = run.is_done or run.questions != asked
+        if not is_urgent and time.monotonic() - told_at < _INTERVAL_SECONDS:
             continue
-        told_at = time.monotonic()
+        told_at, asked = time.monotonic(), run.questions
         news = {**await about_task(ctx, run_id), "_meta": meta}
         notice = _Notice(method="notifications/tasks", params=_News.model_validate(news))
         await ctx.session.send_notification(cast(Any, notice), ctx.request_id)

@@ -7,6 +7,7 @@ restart, answers for it as well. Notifications about tasks are in `task_notices`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -19,16 +20,21 @@ from mcp.types import (
     HEADER_MISMATCH,
     INTERNAL_ERROR,
     INVALID_PARAMS,
+    INVALID_REQUEST,
     CallToolRequestParams,
     CallToolResult,
+    ElicitResult,
     RequestParams,
 )
+from pydantic import ValidationError
 
+from synapse_core.answers import Choice
 from synapse_core.enums import RunState
-from synapse_core.errors import RunNotFound, SynapseError
+from synapse_core.errors import Conflict, InvalidRequest, RunNotFound, SynapseError
 from synapse_core.home import Home
-from synapse_core.runs import Run, Runs
+from synapse_core.runs import Run, Runs, open_questions
 from synapse_mcp.app import App
+from synapse_mcp.asking import can_ask, may_answer, request_for
 from synapse_mcp.masking import masked
 from synapse_mcp.progress import describe_progress
 from synapse_mcp.records import run_record
@@ -43,7 +49,7 @@ _POLL_MS = 500
 
 T = TypeVar("T")
 ServerContext = ServerRequestContext[Any, Any]
-Tell = Callable[[Run, Runs], dict[str, Any]]
+Tell = Callable[[Run, Runs, bool], dict[str, Any]]
 
 
 class TaskIdParams(RequestParams):
@@ -92,24 +98,31 @@ def declares_tasks(ctx: ServerContext) -> bool:
     return ctx.protocol_version in _MODERN and TASKS in (extensions or {})
 
 
-def task(run: Run, runs: Runs) -> dict[str, Any]:
-    """Return a run as the task that it is; it never expires."""
+def task(run: Run, runs: Runs, asks: bool) -> dict[str, Any]:
+    """Return a run as the task that it is; it never expires. asks: the client can ask its user."""
+    is_asking = bool(open_questions(run, runs.folder(run.run_id)))
+    message = describe_progress(run)
+    if is_asking and not asks:
+        message += f" (synapse-mcp answer {run.run_id} in a shell)"
     told: dict[str, Any] = {
         "taskId": run.run_id,
-        "status": _status(run),
+        "status": "input_required" if is_asking and asks else _status(run),
         "createdAt": _instant(run.created),
         "lastUpdatedAt": _instant(_last_change(run, runs)),
         "ttlMs": None,
         "pollIntervalMs": _POLL_MS,
-        "statusMessage": masked(describe_progress(run)),
+        "statusMessage": masked(message),
     }
     return told
 
 
-def detailed_task(run: Run, runs: Runs) -> dict[str, Any]:
-    """Return the task and what came of it: the answer that the tool would have given."""
-    told = task(run, runs)
-    if told["status"] == "completed":
+def detailed_task(run: Run, runs: Runs, asks: bool) -> dict[str, Any]:
+    """Return the task, and what it asks or what came of it: the answer that the tool would have given."""
+    told = task(run, runs, asks)
+    if told["status"] == "input_required":
+        questions = open_questions(run, runs.folder(run.run_id))
+        told["inputRequests"] = {each.question_id: request_for(run, each) for each in questions}
+    elif told["status"] == "completed":
         answer = outcome(run_record(run, runs), run)
         told["result"] = answer.model_dump(mode="json", by_alias=True, exclude_none=True)
     elif told["status"] == "failed":
@@ -122,7 +135,8 @@ def detailed_task(run: Run, runs: Runs) -> dict[str, Any]:
 
 async def about_task(ctx: ServerContext, run_id: str, tell: Tell = detailed_task) -> dict[str, Any]:
     """Return what `tell` says of a run. Raises MCPError where there is none, or it cannot be asked."""
-    return await _asked(ctx, lambda home: tell(home.runs.get(run_id), home.runs))
+    asks = can_ask(ctx.lifespan_context, ctx.session.client_capabilities)
+    return await _asked(ctx, lambda home: tell(home.runs.get(run_id), home.runs, asks))
 
 
 async def _get(ctx: ServerContext, params: TaskIdParams) -> dict[str, Any]:
@@ -131,15 +145,26 @@ async def _get(ctx: ServerContext, params: TaskIdParams) -> dict[str, Any]:
 
 
 async def _update(ctx: ServerContext, params: UpdateParams) -> dict[str, Any]:
-    """Take note of nothing: no run asks anything, and answers to what was not asked are to be ignored."""
+    """Give the run the answers to what it asks. What it does not ask, or not any more, is passed over."""
     _check(ctx, params)
-    await about_task(ctx, params.task_id, task)
+    _check_may_change(ctx)
+
+    def answer(home: Home) -> None:
+        run = home.runs.get(params.task_id)
+        for question in open_questions(run, home.runs.folder(run.run_id)):
+            said = params.input_responses.get(question.question_id)
+            if said is not None:
+                with suppress(Conflict):  # somebody was faster
+                    home.runs.answer(run.run_id, question.question_id, *_said(said))
+
+    await _asked(ctx, answer)
     return {}
 
 
 async def _cancel(ctx: ServerContext, params: TaskIdParams) -> dict[str, Any]:
     """Stop the run as stop_run does; acknowledged when all of it is gone."""
     _check(ctx, params)
+    _check_may_change(ctx)
     await _asked(ctx, lambda home: home.runs.stop(params.task_id))
     return {}
 
@@ -152,12 +177,29 @@ def _check(ctx: ServerContext, params: TaskIdParams) -> None:
         raise MCPError(HEADER_MISMATCH, "The header Mcp-Name has to be params.taskId.")
 
 
+def _check_may_change(ctx: ServerContext) -> None:
+    """Refuse where the server only shows things, or the caller's token lets them only look."""
+    if not may_answer(ctx.lifespan_context):
+        raise MCPError(INVALID_REQUEST, "This server, or your token, lets you look at tasks only.")
+
+
+def _said(response: Any) -> tuple[Choice, dict[str, Any] | None]:
+    """Return an answer as the core takes it. Raises MCPError for what is none."""
+    try:
+        result = ElicitResult.model_validate(response)
+    except ValidationError as error:
+        raise MCPError(INVALID_PARAMS, "An entry of inputResponses is no answer to a question.") from error
+    return result.action, dict(result.content or {})
+
+
 async def _asked(ctx: ServerContext, work: Callable[[Home], T]) -> T:
     app: App = ctx.lifespan_context
     try:
         return await app.call(work)
     except RunNotFound as error:
         raise MCPError(INVALID_PARAMS, f"Task not found: {masked(error.message)}") from error
+    except InvalidRequest as error:
+        raise MCPError(INVALID_PARAMS, masked(error.message), {"code": error.code}) from error
     except SynapseError as error:
         raise MCPError(INTERNAL_ERROR, masked(error.message), {"code": error.code}) from error
 

@@ -20,6 +20,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from asking_plugin import write_asking
+
 WAIT_SECONDS = 60.0
 HERE = Path(__file__).resolve()
 
@@ -95,7 +97,7 @@ def _listens(port: int) -> bool:
 
 
 class World:
-    """Runs of `hello` from a home that only the first node has."""
+    """Runs from a home that only the first node has."""
 
     def __init__(self, folder: Path, address: str) -> None:
         from synapse_core.executors.ray import RayActorExecutor, RayCluster
@@ -107,10 +109,10 @@ class World:
         self.cluster = RayCluster(self.home, address)
         self.runs = Runs(self.home, {"task": RayActorExecutor(cluster=self.cluster)})
 
-    def begin(self, action: str, **params: Any) -> str:
+    def begin(self, action: str, plugin: str = "hello", **params: Any) -> str:
         from synapse_core.runs.request import make_request
 
-        request = make_request(self.registry, "hello", action, params, mode="task", modes=["task"])
+        request = make_request(self.registry, plugin, action, params, mode="task", modes=["task"])
         run, _ = self.runs.submit(request)
         self.runs.start(run.run_id)
         return run.run_id
@@ -165,6 +167,15 @@ def stop_what_ignores_it(world: World) -> dict[str, Any]:
     return {**world.told(world.runs.stop(run_id)), "seconds": time.monotonic() - began}
 
 
+def ask(world: World) -> dict[str, Any]:
+    run_id = world.begin("ask", "asking")
+    world.until(run_id, lambda run: run.questions)
+    world.runs.answer(run_id, "question-1", "accept", {"count": 3, "name": "quite secret"})
+    told = world.told(world.until(run_id, lambda run: run.is_done))
+    left = (world.runs.folder(run_id).path / "answers" / "question-1.json").read_text()
+    return {**told, "left": left}
+
+
 def messengers_are_killed(world: World) -> dict[str, Any]:
     """Kill -9 both actors that carry the files, twice, while a run writes."""
     run_id = world.begin("greet", repeat=300, sleep_seconds=0.02)
@@ -211,6 +222,7 @@ SCENARIOS = {
         crash,
         stop,
         stop_what_ignores_it,
+        ask,
         messengers_are_killed,
         node_is_lost,
     )
@@ -221,6 +233,7 @@ def main(folder: Path, names: list[str]) -> None:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     plugins = HERE.parents[1] / "plugins"
     shutil.copytree(plugins / "hello", folder / "plugins" / "hello")
+    write_asking(folder / "plugins")
     (folder / "home").mkdir()
     with two_nodes(folder) as address:
         world = World(folder, address)

@@ -27,11 +27,11 @@ ROOT = Path(__file__).resolve().parents[1]
 # stands left of it. `__init__` is synapse_core itself, which knows where every public name lives.
 LAYERS: dict[int, tuple[str, ...]] = {
     1: ("errors", "enums", "plain_text", "yaml_lines", "processes"),
-    2: ("types", "events", "schemas", "archives", "run_folder", "run_ending"),
+    2: ("types", "events", "schemas", "archives", "run_folder", "run_ending", "answers", "forms"),
     3: ("database",),
     4: ("datasets", "storage"),
     5: ("backend",),
-    6: ("environment", "profile", "backend_choice", "stop", "loggers", "context", "tracing"),
+    6: ("environment", "profile", "backend_choice", "stop", "loggers", "questions", "context", "tracing"),
     7: ("steps",),
     8: ("params", "base_action"),
     9: ("decorators", "integrations", "actions"),

@@ -362,8 +362,9 @@ def test_the_command_of_the_pipeline_runs_it(tmp_path: Path):
 
 
 def test_the_files_of_a_run_are_those_that_the_folder_has():
-    source = (ROOT / "synapse_core" / "run_folder.py").read_text()
-    written = set(re.findall(r'"([a-z]+\.(?:jsonl?|log)|artifacts|actions|shared)"', source))
+    sources = ("run_folder.py", "answers.py")
+    source = "".join((ROOT / "synapse_core" / name).read_text() for name in sources)
+    written = set(re.findall(r'"([a-z]+\.(?:jsonl?|log)|artifacts|actions|shared|answers)"', source))
     told = {row[0].strip("`").rstrip("/") for row in table(section(README, "How runs work"))}
 
     assert told == written

@@ -15,6 +15,7 @@
     │       ├── DeploymentFailed         deployment_failed    a version did not start, or did not answer
     │       ├── ModelLoadError           model_load_failed    a deployment could make nothing of its files
     │       ├── InferenceFailed          inference_failed     a deployment's code failed at a request
+    │       ├── CannotAsk                cannot_ask           a question that is no flat form, or to nobody
     │       ├── UnsafeMetadata           unsafe_metadata      a table too large, or made to do harm
     │       ├── InvalidMetadata          invalid_metadata     a table that cannot be read as one
     │       └── InvalidResult            invalid_result       not JSON, too large, or (strict) off its model
@@ -105,6 +106,7 @@ from synapse_core.errors.plugins import (
     ActionFailed,
     ActionNotFoundError,
     ArchiveError,
+    CannotAsk,
     ExecutionError,
     InvalidConfig,
     InvalidMetadata,
@@ -151,6 +153,7 @@ __all__ = [
     "ExecutionError",
     "StepFailed",
     "ActionFailed",
+    "CannotAsk",
     "InvalidResult",
     "UnsafeMetadata",
     "InvalidMetadata",

@@ -102,6 +102,12 @@ class ExecutionError(PluginError):
     code = "execution_failed"
 
 
+class CannotAsk(ExecutionError):
+    """The user cannot be asked for this, or not from here."""
+
+    code = "cannot_ask"
+
+
 class UnsafeMetadata(ExecutionError):
     """A table that is larger than any that is meant honestly, or made to do harm."""
 

@@ -11,8 +11,19 @@ from typing import Any
 
 import msgspec
 
+from synapse_core.answers import Answers
 from synapse_core.enums import ActionState, RunState
-from synapse_core.events import ActionFinished, AnyEvent, Artifact, Message, Progress, RunStarted, is_terminal
+from synapse_core.events import (
+    ActionFinished,
+    Answered,
+    AnyEvent,
+    Artifact,
+    Message,
+    Progress,
+    Question,
+    RunStarted,
+    is_terminal,
+)
 from synapse_core.executors.base import Executor
 from synapse_core.processes import ProcessId
 from synapse_core.run_folder import Claim, Exit, PipelineEntry, RunFolder
@@ -84,6 +95,7 @@ class ActionRun:
     def look(self) -> bool:
         """Tell what has happened since the last time. Returns True where anything has."""
         is_news = self._pass_on()
+        self._hand_down_answers()
         now = time.monotonic()
         if self.run.is_done or (is_news and now - self._reconciled < _RECONCILE_SECONDS):
             return is_news
@@ -136,6 +148,19 @@ class ActionRun:
             is_news = bool(events)
         return self._pass_on_output() or is_news
 
+    def _hand_down_answers(self) -> None:
+        """Give the action the answers to what it asks, which the pipeline was given."""
+        answers = Answers(self.folder.path)
+        for question in self.run.questions:
+            if not answers.has(question.question_id):
+                given = Answers(self._pipeline.path).take(self._told_id(question))
+                if given is not None:
+                    answers.put(question.question_id, given)
+
+    def _told_id(self, event: Question | Answered) -> str:
+        """Return by which id the pipeline tells of a question: with the action and the attempt."""
+        return f"{self.folder.run_id}.{event.question_id}"
+
     def _take(self, event: AnyEvent) -> None:
         self.run = self.run.after(event)
         if isinstance(event, RunStarted) or is_terminal(event):
@@ -143,6 +168,8 @@ class ActionRun:
         if isinstance(event, Artifact) and "://" not in event.uri and not Path(event.uri).is_absolute():
             place = self.folder.path.relative_to(self._pipeline.path).as_posix()
             event = msgspec.structs.replace(event, uri=f"{place}/{event.uri}")
+        if isinstance(event, Question | Answered):
+            event = msgspec.structs.replace(event, question_id=self._told_id(event))
         self._tell(msgspec.structs.replace(event, action=self.entry.name))
 
     def _pass_on_output(self) -> bool:

@@ -10,6 +10,9 @@ import msgspec
 
 from synapse_core.enums import ActionState, RunState
 from synapse_core.events import (
+    ActionFinished,
+    ActionStarted,
+    Answered,
     AnyEvent,
     Artifact,
     Failed,
@@ -17,12 +20,14 @@ from synapse_core.events import (
     Message,
     Metrics,
     Progress,
+    Question,
     RunStarted,
     StepFinished,
     StepRolledBack,
     StepStarted,
     Stopped,
     Succeeded,
+    is_terminal,
 )
 from synapse_core.processes import ProcessId
 from synapse_core.runs.action_entry import ActionEntry, overall
@@ -33,6 +38,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One run. `after` is the only way from one state to the next.
 
     actions: of a pipeline, each after those that it depends on; none where the run is one action.
+    questions: what it asks and has no answer to yet, as far as the run itself tells.
     principal: who submitted it, where a server tells its users apart.
     """
 
@@ -52,6 +58,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     failure: Failure | None = None
     waiting: str | None = None
     actions: tuple[ActionEntry, ...] = ()
+    questions: tuple[Question, ...] = ()
     last_seq: int = 0
     principal: str | None = None
 
@@ -59,6 +66,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def is_done(self) -> bool:
         """True where nothing can follow any more."""
         return self.state.is_terminal
+
+    @property
+    def is_final(self) -> bool:
+        """True where no later event can change the run; one that was lost may yet be heard of."""
+        return self.is_done and self.state is not RunState.LOST
 
     @property
     def elapsed_seconds(self) -> float:
@@ -69,6 +81,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Return the run as it is once `event` has happened."""
         changes = _CHANGES.get(type(event)) if event.action is None else _of_action
         fields = {} if changes is None else changes(self, event)
+        if self.questions and event.action is None and (is_terminal(event) or type(event) is RunStarted):
+            fields["questions"] = ()
         return msgspec.structs.replace(self, last_seq=event.seq or self.last_seq, **fields)
 
     def waits_for(self, reason: str | None) -> Run:
@@ -88,6 +102,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             ended=datetime.now(UTC),
             failure=failure,
             waiting=None,
+            questions=(),
             actions=_cut_off(self, ActionState.LOST),
         )
 
@@ -139,6 +154,12 @@ def _of_action(run: Run, event: AnyEvent) -> dict[str, Any]:
         fields["metrics"] = {**run.metrics, f"{entry.name}/{event.category}": event.values}
     if isinstance(event, Artifact):
         fields["artifacts"] = (*run.artifacts, event)
+    if isinstance(event, Question):
+        fields |= _asked(run, event)
+    if isinstance(event, Answered):
+        fields |= _answered(run, event)
+    if isinstance(event, ActionStarted | ActionFinished) and run.questions:
+        fields["questions"] = tuple(each for each in run.questions if each.action != event.action)
     return fields
 
 
@@ -149,6 +170,14 @@ def _cut_off(run: Run, state: ActionState) -> tuple[ActionEntry, ...]:
 
 def _produced(run: Run, event: Artifact) -> dict[str, Any]:
     return {"artifacts": (*run.artifacts, event)}
+
+
+def _asked(run: Run, event: Question) -> dict[str, Any]:
+    return {"questions": (*run.questions, event)}
+
+
+def _answered(run: Run, event: Answered) -> dict[str, Any]:
+    return {"questions": tuple(each for each in run.questions if each.question_id != event.question_id)}
 
 
 def _succeeded(run: Run, event: Succeeded) -> dict[str, Any]:
@@ -198,6 +227,8 @@ _CHANGES: dict[type, Any] = {
     Metrics: _measured,
     Message: _moved,
     Artifact: _produced,
+    Question: _asked,
+    Answered: _answered,
     Succeeded: _succeeded,
     Failed: _failed,
     Stopped: _stopped,

@@ -11,16 +11,18 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from synapse_core.enums import LogLevel, RunState
+from synapse_core.answers import Choice
+from synapse_core.enums import LogLevel
 from synapse_core.errors import Conflict, DiskFull, InvalidRequest, RunNotFound
 from synapse_core.events import AnyEvent, ends_terminal
 from synapse_core.executors.base import Executor, stop_run
 from synapse_core.processes import ProcessId
 from synapse_core.run_folder import RunFolder, RunRequest, new_run_id
+from synapse_core.runs.answering import put_answer
 from synapse_core.runs.beginning import hand_over, is_waiting, queued_run
 from synapse_core.runs.log import LogPage, read_log
 from synapse_core.runs.paging import decoded_cursor, encoded_cursor, states_of
@@ -83,9 +85,8 @@ class Runs:
     def _store(self) -> RunStore:
         with self._opening:
             if self._opened is None:
-                from synapse_core.runs.store import (
-                    RunStore,
-                )  # SQLAlchemy: 0.2 s that most starts need not wait
+                # SQLAlchemy: 0.2 s that most starts need not wait
+                from synapse_core.runs.store import RunStore
 
                 self._opened = RunStore(self._home)
             return self._opened
@@ -194,9 +195,9 @@ class Runs:
         run that goes on may then be a moment old.
         """
         now = row
-        while not _is_final(now.run):
+        while not now.run.is_final:
             now = self._catch_up(now, most_bytes)
-            if _is_final(now.run):
+            if now.run.is_final:
                 break
             now = self._adopted(now)
             settled = reconcile(
@@ -269,6 +270,15 @@ class Runs:
             return run
         stop_run(self.executor(run.mode), self.folder(run_id), force)
         return self.get(run_id)
+
+    def answer(
+        self, run_id: str, question_id: str, action: Choice, content: Mapping[str, Any] | None = None
+    ) -> None:
+        """Answer what a run asks: accept with a content, decline or cancel. The first answer holds.
+
+        Raises Conflict where the run does not wait for this answer, InvalidRequest for one that does not fit.
+        """
+        put_answer(self.get(run_id), self.folder(run_id), question_id, action, content)
 
     def wait(self, run_id: str, timeout_seconds: float | None = None) -> Run:
         """Return the run when it has ended, or as it stands when the time is up; it goes on then."""
@@ -387,8 +397,3 @@ class Runs:
                 hint="Use a new run_key for a new request, or repeat the earlier request unchanged.",
             )
         return self.refresh(row).run
-
-
-def _is_final(run: Run) -> bool:
-    """Return True where no later event can change the run; one that was lost may yet be heard of."""
-    return run.is_done and run.state is not RunState.LOST

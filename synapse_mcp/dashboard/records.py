@@ -91,7 +91,8 @@ class DeploymentEntry(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 def run_entry(run: Run) -> RunEntry:
     progress = run.progress
-    note = run.failure.message if run.failure else run.waiting or progress.message
+    asked = f"asks: {run.questions[0].message}" if run.questions else None
+    note = run.failure.message if run.failure else run.waiting or asked or progress.message
     return RunEntry(
         run_id=run.run_id,
         state=run.state.value,

@@ -13,6 +13,7 @@ from synapse_core.home import Home
 from synapse_core.runs.request import own_request
 from synapse_mcp.allowed_paths import allowed
 from synapse_mcp.app import App
+from synapse_mcp.asking import asks
 from synapse_mcp.boundary import picture
 from synapse_mcp.links import link
 from synapse_mcp.lookup import app_of
@@ -121,4 +122,4 @@ async def convert_dataset(
 
     run_id = await app.call(begin)
     run = await wait_for(ctx, run_id, wait_seconds)
-    return await app.call(lambda home: outcome(run_record(run, home.runs), run))
+    return await app.call(lambda home: outcome(run_record(run, home.runs, asks=asks(ctx)), run))

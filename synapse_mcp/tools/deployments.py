@@ -17,6 +17,7 @@ from synapse_core.home import Home
 from synapse_core.models import deploy_request, find_model
 from synapse_core.run_folder import Resources, RunRequest
 from synapse_mcp.app import App
+from synapse_mcp.asking import asks
 from synapse_mcp.confirmation import Answer, Refused, agreed, can_ask, question
 from synapse_mcp.links import MOST_LINKS, link
 from synapse_mcp.lookup import app_of
@@ -138,7 +139,7 @@ async def deploy_model(
         return await app.call(lambda home: _plan(home, request, chosen, name))
     run = await app.call(lambda _: app.submit(request, None))
     run = await wait_for(ctx, run.run_id, wait_seconds)
-    return await app.call(lambda home: outcome(run_record(run, home.runs), run))
+    return await app.call(lambda home: outcome(run_record(run, home.runs, asks=asks(ctx)), run))
 
 
 async def call_deployment(

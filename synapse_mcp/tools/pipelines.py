@@ -16,6 +16,7 @@ from synapse_core.pipelines.graph import PipelineAction
 from synapse_core.pipelines.plan import find_named, plan_pipeline
 from synapse_core.run_folder import PipelineEntry, RetryPolicy, RunRequest
 from synapse_mcp.app import App
+from synapse_mcp.asking import asks
 from synapse_mcp.lookup import app_of
 from synapse_mcp.records import fitted, run_record
 from synapse_mcp.tools.runs import WaitSeconds, outcome, wait_for
@@ -79,7 +80,7 @@ async def run_pipeline(
         return await app.call(lambda home: _plan(home, request))
     run = await app.call(lambda _: app.submit(request, run_key))
     run = await wait_for(ctx, run.run_id, wait_seconds)
-    return await app.call(lambda home: outcome(run_record(run, home.runs), run))
+    return await app.call(lambda home: outcome(run_record(run, home.runs, asks=asks(ctx)), run))
 
 
 def action_asked(value: Any) -> PipelineAction:

@@ -15,10 +15,11 @@ from synapse_core.enums import LogLevel, RunState
 from synapse_core.errors import SynapseError
 from synapse_core.home import Home
 from synapse_core.run_folder import RunRequest
-from synapse_core.runs import Run, follow
+from synapse_core.runs import Run, follow, open_questions
 from synapse_core.runs.log import LogPage
 from synapse_core.runs.request import make_request
 from synapse_mcp.app import App
+from synapse_mcp.asking import Form, Pending, asks, pending_question, put_question, take_answer
 from synapse_mcp.boundary import answer, failure
 from synapse_mcp.confirmation import Answer, Refused, agreed, can_ask, mark_of, question
 from synapse_mcp.fencing import fence
@@ -99,13 +100,20 @@ async def run_action(
         return await app.call(lambda home: _plan(home, request))
     run = await app.call(lambda _: app.submit(request, run_key))
     run = await wait_for(ctx, run.run_id, wait_seconds)
-    return await app.call(lambda home: outcome(run_record(run, home.runs), run))
+    return await app.call(lambda home: outcome(run_record(run, home.runs, asks=asks(ctx)), run))
 
 
-async def get_run(ctx: Context[App, Any], run_id: str, wait_seconds: WaitSeconds = 0) -> RunRecord:
+async def get_run(
+    ctx: Context[App, Any],
+    run_id: str,
+    pending: Annotated[Pending | None, Resolve(pending_question)],
+    said: Annotated[ElicitationResult[Form], Resolve(put_question)],
+    wait_seconds: WaitSeconds = 0,
+) -> RunRecord:
     """A run: state, progress, metrics, result, failure. wait_seconds (at most 50): for its end."""
+    await take_answer(ctx, pending, said)
     run = await wait_for(ctx, run_id, wait_seconds)
-    return await app_of(ctx).call(lambda home: run_record(run, home.runs))
+    return await app_of(ctx).call(lambda home: run_record(run, home.runs, asks=asks(ctx)))
 
 
 async def list_runs(
@@ -194,7 +202,7 @@ async def stop_run(
 
 
 async def wait_for(ctx: Context[App, Any], run_id: str, wait_seconds: float) -> Run:
-    """Return the run when it has ended or the time is up, telling the client of its progress meanwhile."""
+    """Return the run when it has ended, asks something, or the time is up; its progress is told meanwhile."""
     app = app_of(ctx)
     runs = await app.call(lambda home: home.runs)
     run: Run | None = None
@@ -203,6 +211,8 @@ async def wait_for(ctx: Context[App, Any], run_id: str, wait_seconds: float) -> 
             with app.waiting(wait_seconds):
                 async for run in follow(runs, run_id):
                     await reporter.report(run)
+                    if run.questions and open_questions(run, runs.folder(run_id)):
+                        break
     if run is None:
         run = await app.call(lambda home: home.runs.get(run_id))
     return run

@@ -28,7 +28,10 @@ from synapse_mcp.tasks import TASK_TOOLS, TASKS, RunTasks
 from synapse_mcp.tools.runs import outcome, wait_for
 
 PLUGINS = Path(__file__).parent / "plugins"
-TASK_FIXTURES = ("slow_compute", "failing_job", "protocol_error_job", "test_tool_with_task")
+TASK_FIXTURES = (
+    *("slow_compute", "failing_job", "protocol_error_job", "test_tool_with_task"),
+    *("confirm_delete", "multi_input"),
+)
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 WAV = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQAAAAA="
 SCHEMA = {
@@ -229,6 +232,16 @@ def _register_runs(server: Any) -> None:
     async def protocol_error_job(ctx: Context, wait_seconds: float = 20) -> types.CallToolResult:
         """Be gone without a word."""
         return await run(ctx, "vanish", {}, wait_seconds)
+
+    @server.tool()
+    async def confirm_delete(ctx: Context, filename: str, wait_seconds: float = 20) -> types.CallToolResult:
+        """Ask before a file is deleted."""
+        return await run(ctx, "confirm", {"filename": filename}, wait_seconds)
+
+    @server.tool()
+    async def multi_input(ctx: Context, wait_seconds: float = 20) -> types.CallToolResult:
+        """Ask two questions at the same time."""
+        return await run(ctx, "ask_twice", {}, wait_seconds)
 
     @server.tool()
     async def test_tool_with_task(

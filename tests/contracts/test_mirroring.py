@@ -20,6 +20,7 @@ SCENARIOS = (
     "crash",
     "stop",
     "stop_what_ignores_it",
+    "ask",
     "messengers_are_killed",
     "node_is_lost",
 )
@@ -91,6 +92,14 @@ def test_a_stop_reaches_the_worker_and_its_rollbacks_run(told):
 def test_what_ignores_a_stop_is_killed_within_15_seconds(told):
     assert told["stop_what_ignores_it"]["state"] == "stopped"
     assert told["stop_what_ignores_it"]["seconds"] < 15
+
+
+def test_an_answer_reaches_the_worker_and_is_not_left_behind(told):
+    run = told["ask"]
+
+    assert run["host"] == "far-node"
+    assert run["result"]["data"]["name"] == "quite secret"
+    assert "secret" not in run["left"]
 
 
 def test_nothing_is_lost_or_doubled_when_the_messengers_are_killed(told):

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ import msgspec
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from synapse_core.answers import Answer, Answers
 from synapse_core.discovery import PASSED_OVER
 from synapse_core.errors import InvalidRequest, SynapseError
 from synapse_core.events import decode_line, is_terminal
@@ -67,10 +68,14 @@ class Desk:
             return None
         return msgspec.json.encode(request)
 
-    def append(self, path: str, name: str, offset: int, data: bytes) -> tuple[int, bytes | None]:
+    def append(
+        self, path: str, name: str, offset: int, data: bytes, answered: Sequence[str] = ()
+    ) -> tuple[int, bytes | None, dict[str, Answer]]:
         """Append to a file of a run, if `offset` is where it ends.
 
-        Returns its size, which tells where to go on, and the request to stop where there is one.
+        answered: the questions whose answers the worker's node has.
+        Returns its size, which tells where to go on, the request to stop where there is one, and the answers
+        that are not in `answered`.
         """
         folder = RunFolder(path)
         target = (folder.path / name).resolve()
@@ -84,7 +89,7 @@ class Desk:
         if (request := folder.request()) is not None:
             folder.stop_if_orphaned(request)
         stop = folder.stop_requested()
-        return size, None if stop is None else msgspec.json.encode(stop)
+        return size, None if stop is None else msgspec.json.encode(stop), _new_answers(folder, answered)
 
     def finish(self, path: str, ending: bytes) -> None:
         """Write down how the worker ended; everything else of the run is here."""
@@ -234,11 +239,23 @@ def _bring_file(
         data = _without_terminal(data)
     if known is not None and not data and not is_asking:
         return False
-    size, stop = ray.get(desk.append.remote(home_path, name, known or 0, data))
+    here = Answers(folder.path)
+    size, stop, answers = ray.get(desk.append.remote(home_path, name, known or 0, data, here.ids()))
     sizes[name] = size
+    for question_id, answer in answers.items():
+        here.put(question_id, answer)
     if stop is not None and folder.stop_requested() is None:
         folder.request_stop(msgspec.json.decode(stop, type=StopRequest).force)
     return known is None or bool(data)
+
+
+def _new_answers(folder: RunFolder, answered: Sequence[str]) -> dict[str, Answer]:
+    """Return the answers in a run's folder that the worker's node does not have, and empty the others."""
+    answers = Answers(folder.path)
+    found = {question_id: answers.get(question_id) for question_id in answers.ids()}
+    for question_id in found.keys() & set(answered):
+        answers.take(question_id)
+    return {each: answer for each, answer in found.items() if answer is not None and each not in answered}
 
 
 def _part(path: Path, offset: int) -> bytes:
