@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 
 from benchmarks.measure import Figure, at_most, interleaved, milliseconds
@@ -45,11 +45,10 @@ def _first_list(command: Sequence[str], world: World, is_modern: bool) -> float:
 def _imported(world: World) -> set[str]:
     """Return the top-level packages that a server has imported by its first answer."""
     command = [SYNAPSE[0], "-X", "importtime", *SYNAPSE[1:]]
-    with StdioServer(command, world.environment, stderr=subprocess.PIPE) as server:
-        server.ask("tools/list")
-        told = server.process.stderr
-        assert told is not None
-        server.process.kill()  # nothing that its clean-up may import counts
-        lines = told.read().decode().splitlines()
-        told.close()
-    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines if "|" in line}
+    # A file: nobody reads a pipe while the server starts, and its lines would fill one.
+    with tempfile.TemporaryFile("w+") as told:
+        with StdioServer(command, world.environment, stderr=told.fileno()) as server:
+            server.ask("tools/list")
+            server.process.kill()  # nothing that its clean-up may import counts
+        told.seek(0)
+        return {line.rpartition("|")[2].strip().partition(".")[0] for line in told if "|" in line}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synapse_core.backend_choice import open_backend
-from synapse_core.deployments.deployments import Deployments
 from synapse_core.executors import Executor, ProcessExecutor
 from synapse_core.executors.ray import RayActorExecutor, RayCluster, RayJobRuns
 from synapse_core.profile import Profile
@@ -17,6 +17,7 @@ from synapse_core.runs import Runs
 
 if TYPE_CHECKING:
     from synapse_core.backend import Backend
+    from synapse_core.deployments.deployments import Deployments
 
 
 class Home:
@@ -49,8 +50,15 @@ class Home:
             "task": RayActorExecutor(cluster=self.cluster),
             "job": RayJobRuns(self.cluster),
         }
-        self.deployments = Deployments(path, self.cluster, self.open_backend)
         self.runs = Runs(path, executors, profile=self.profile.name, adopts=adopts)
+
+    @cached_property
+    def deployments(self) -> Deployments:
+        """The models that are deployed from this home."""
+        # httpx, jwt and Serve's API: a quarter of a server's start, for what most calls are not about.
+        from synapse_core.deployments.deployments import Deployments
+
+        return Deployments(self.path, self.cluster, self.open_backend)
 
     def open_backend(self, *, deadline_seconds: float | None = None) -> Backend:
         """Return the backend that runs of this home use. See `synapse_core.backend_choice`."""

@@ -10,7 +10,6 @@ import importlib.util
 import os
 import shlex
 import shutil
-import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,7 +21,6 @@ import msgspec
 
 from synapse_core.errors import InvalidConfig
 from synapse_core.profile import config_path, require_private, secret_files
-from synapse_mcp.client_config import CLIENTS, PROJECT, USER, entries_of_ours
 from synapse_mcp.running_servers import servers_of_home
 from synapse_mcp.settings import Settings
 
@@ -150,6 +148,8 @@ def check_store(settings: Settings) -> Finding:
     file = settings.home / "synapse.db"
     if not file.exists():
         return Finding("store", "not made yet")
+    import sqlite3  # only the doctor looks into it
+
     try:
         database = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=3)
         try:
@@ -204,6 +204,13 @@ def check_secret_files() -> Finding:
 
 def check_clients() -> Finding:
     """Look at which MCP clients know this server, and whether what they start is there."""
+    from synapse_mcp.client_config import (
+        CLIENTS,
+        PROJECT,
+        USER,
+        entries_of_ours,
+    )  # only the doctor reads them
+
     known, problems = [], []
     for client in CLIENTS.values():
         scopes = (USER, PROJECT) if client.project_file else (USER,)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
 from mcp.server.elicitation import ElicitationResult
@@ -10,10 +10,8 @@ from mcp.server.mcpserver import Context, Elicit, Resolve
 from mcp.types import CallToolResult, ResourceLink
 from pydantic import Field
 
-from synapse_core.deployments.deployments import Deployment
 from synapse_core.errors import SynapseError
 from synapse_core.executors.ray.capacity import check_fits
-from synapse_core.home import Home
 from synapse_core.models import deploy_request, find_model
 from synapse_core.run_folder import Resources, RunRequest
 from synapse_mcp.app import App
@@ -24,6 +22,10 @@ from synapse_mcp.lookup import app_of
 from synapse_mcp.records import fitted, run_record
 from synapse_mcp.tools.models import name_of
 from synapse_mcp.tools.runs import WaitSeconds, outcome, wait_for
+
+if TYPE_CHECKING:
+    from synapse_core.deployments.deployments import Deployment
+    from synapse_core.home import Home
 
 # Not for the seconds of an upload, for those of a backend that does not answer.
 _ANSWER_SECONDS = 30.0

@@ -11,7 +11,6 @@ from typing import Any
 from synapse_core.errors import InvalidRequest, did_you_mean
 from synapse_core.executors.ray.job_server import JobServer
 from synapse_core.executors.ray.package import pack, package_name
-from synapse_core.executors.ray.requirements import packages_env
 from synapse_core.executors.supervised import CLEARING_SECONDS
 from synapse_core.run_folder import Packages, RunFolder, RunRequest
 from synapse_core.supervisor import GRACE_SECONDS
@@ -78,7 +77,7 @@ def runtime_env(request: RunRequest, server: JobServer | None, *, skip_satisfied
             if not env[name]["packages"]:
                 del env[name]  # Ray makes no Python for it, so the job gets ours
     if not any(env.get(name) for name in _PYTHONS):
-        env.update(packages_env(root, request.packages, skip_satisfied=skip_satisfied))
+        env.update(_packages_env(root, request.packages, skip_satisfied))
     env["env_vars"] = {
         # Ray kills what it stops after 3 s; rollbacks have longer.
         "RAY_JOB_STOP_WAIT_TIME_S": str(int(GRACE_SECONDS + CLEARING_SECONDS)),
@@ -117,10 +116,16 @@ def entrypoint(folder: RunFolder, request: RunRequest, env: Mapping[str, Any]) -
     )
 
 
+def _packages_env(root: Path, packages: Packages, skip_satisfied: bool) -> dict[str, Any]:
+    from synapse_core.executors.ray.requirements import packages_env  # packaging: 30 ms that only jobs need
+
+    return packages_env(root, packages, skip_satisfied=skip_satisfied)
+
+
 def _installed(name: str, given: Any, root: Path) -> dict[str, Any]:
     """Return what is to be installed in Ray's long form; given: it, a list, or a requirements file."""
     if isinstance(given, str):
-        found = packages_env(root, Packages(name, requirements_file=given), skip_satisfied=False)
+        found = _packages_env(root, Packages(name, requirements_file=given), False)
         return dict(found.get(name) or {"packages": []})
     packages = given.get("packages") if isinstance(given, Mapping) else given
     if not isinstance(packages, list | tuple) or not all(isinstance(one, str) for one in packages):
