@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import posixpath
 import time
@@ -281,7 +280,7 @@ def _in_order(splits: list[str]) -> list[str]:
 
 
 def _as_told(options: ConvertOptions) -> dict[str, Any]:
-    return {name: value for name, value in dataclasses.asdict(options).items() if name != "workers"}
+    return {name: value for name, value in msgspec.structs.asdict(options).items() if name != "workers"}
 
 
 def _lossy(summary: LossSummary, output: str | Path | None) -> LossyConversion:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import msgspec
@@ -43,13 +42,12 @@ class Document(NamedTuple):
     meta: str | None = None
 
 
-@dataclass
-class Layout:
+class Layout(msgspec.Struct):
     """What a DM dataset consists of. classes: those of classes.json."""
 
-    documents: list[Document] = field(default_factory=list)
+    documents: list[Document] = []
     splits: tuple[str, ...] = ()
-    classes: list[ClassDef] = field(default_factory=list)
+    classes: list[ClassDef] = []
 
 
 def detect(seen: Glance, version: int) -> Evidence | None:

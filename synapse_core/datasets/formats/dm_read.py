@@ -7,7 +7,6 @@ version 2 with nothing but boxes, is decoded straight into records.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import msgspec
@@ -103,8 +102,7 @@ class Origin(msgspec.Struct):
     of: int
 
 
-@dataclass
-class Opened:
+class Opened(msgspec.Struct):
     """A document of any content. media: (kind, annotations, stated size) of each of its media.
 
     version: 1 or 2. document: as it was read; kept: the one of the other version beside it.
@@ -116,13 +114,12 @@ class Opened:
     media: list[tuple[str, Media, tuple[int, int] | None]]
 
 
-@dataclass
-class _Seen:
+class _Seen(msgspec.Struct):
     """What is in the documents of a dataset. points: class -> the names of its points, as they come."""
 
-    names: set[str] = field(default_factory=set)
-    kinds: set[Kind] = field(default_factory=set)
-    points: dict[str, dict[str, None]] = field(default_factory=dict)
+    names: set[str] = set()
+    kinds: set[Kind] = set()
+    points: dict[str, dict[str, None]] = {}
 
 
 class DmReader:

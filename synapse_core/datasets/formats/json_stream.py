@@ -10,8 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -36,8 +35,15 @@ _raws = msgspec.json.Decoder(list[msgspec.Raw])
 _any = msgspec.json.Decoder()
 
 
-@dataclass(frozen=True)
-class Block:
+class Decodes(Protocol):
+    """What makes rows of an array's text: a decoder of msgspec, or one like it."""
+
+    def decode(self, text: bytes, /) -> list[Any]:
+        """Raises msgspec.DecodeError or UnicodeDecodeError where they are not such rows."""
+        ...
+
+
+class Block(msgspec.Struct, frozen=True):
     """Whole elements of an array, separated by commas. offset: where they begin in the file.
 
     rows: what the array's decoder made of them, None where there is none or they are not as it wants them.
@@ -76,7 +82,7 @@ class JsonFile:
         return data
 
     def arrays_of(
-        self, decoders: Mapping[str, msgspec.json.Decoder[Any]] | None = None
+        self, decoders: Mapping[str, Decodes] | None = None
     ) -> Iterator[tuple[str, Iterator[Block]]]:
         """Yield the arrays of objects at the top, each with its blocks, in the file's order.
 
@@ -151,7 +157,7 @@ class JsonFile:
                     return loose(value)
             size *= 8
 
-    def _blocks(self, decoder: msgspec.json.Decoder[Any] | None) -> Iterator[Block]:
+    def _blocks(self, decoder: Decodes | None) -> Iterator[Block]:
         """Yield the blocks of the array that begins here, and go past its end."""
         size = self._block_bytes
         if self._peek() == b"]":
@@ -176,9 +182,7 @@ class JsonFile:
             size = self._block_bytes
             self._peek()
 
-    def _cut(
-        self, data: bytes, is_all: bool, decoder: msgspec.json.Decoder[Any]
-    ) -> tuple[int | None, bool, list[Any] | None]:
+    def _cut(self, data: bytes, is_all: bool, decoder: Decodes) -> tuple[int | None, bool, list[Any] | None]:
         """Return how many bytes of the block are whole elements, whether the array ends after them, and what
         they hold where that was found on the way.
         """

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass, field
+
+import msgspec
 
 from synapse_core.datasets.report import Losses
-from synapse_core.datasets.source import IMAGE_EXTENSIONS, Source, is_image
+from synapse_core.datasets.source import IMAGE_EXTENSIONS, Source, is_image, without_extension
 from synapse_core.datasets.splits import SPLIT_NAMES
 from synapse_core.errors import InvalidDataset
 
@@ -23,8 +24,7 @@ _NAMES_FILES = ("labels.txt", "classes.txt", "predefined_classes.txt")
 _MARK = re.compile(r"\s+-?[01]\s*\Z")
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(msgspec.Struct):
     """One image. label: path of its XML file; image: path of its own; either may be missing. key: see
     Item."""
 
@@ -34,17 +34,15 @@ class Entry:
     split: str | None = None
 
 
-@dataclass
-class Layout:
+class Layout(msgspec.Struct):
     """What was found. names: the classes in the order of a list beside the files, empty where there is
     none."""
 
-    entries: list[Entry] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
+    entries: list[Entry] = []
+    names: list[str] = []
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(msgspec.Struct, frozen=True):
     """Where an XML file lies. base: what holds the whole of its set; folder: below that, of the XML file and
     so of its image; split: by the names of the folders."""
 
@@ -118,7 +116,7 @@ class LayoutFinder:
         for label in labels:
             folder, _, name = label.rpartition("/")
             place = places[folder]
-            stem = posixpath.splitext(name)[0]
+            stem = without_extension(name)
             entry = Entry(label, None, self._key(place, posixpath.join(place.folder, stem)), place.split)
             self._take(entry, place, stem)
             layout.entries.append(entry)
@@ -209,7 +207,7 @@ class LayoutFinder:
         prefix = f"{base}/" if self._has_several and base else ""
         waiting = dict(listed)
         for one in layout.entries:
-            stem = one.key if one.image is None and one.label is not None else posixpath.splitext(one.key)[0]
+            stem = one.key if one.image is None and one.label is not None else without_extension(one.key)
             if not stem.startswith(prefix):
                 continue
             found = listed.get(stem[len(prefix) :])

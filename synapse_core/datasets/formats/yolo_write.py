@@ -137,7 +137,6 @@ class YoloWriter:
         if item.annotations:
             losses.largest_error_pixels = max(losses.largest_error_pixels, error)
         after = losses.after
-        told = ItemLosses(item, losses)
         if item.is_plain and self._task == "detect":
             rows = []
             least_width, least_height = width * ROUNDING, height * ROUNDING
@@ -145,7 +144,7 @@ class YoloWriter:
                 label = annotation.label
                 x, y, w, h = annotation.box  # type: ignore[misc]  # is_plain says that it has one
                 if w < least_width or h < least_height:
-                    told.leave(annotation, "ZERO_AREA", _TOO_SMALL)
+                    losses.leave(annotation, item, "ZERO_AREA", _TOO_SMALL)
                     continue
                 after[label] += 1
                 rows.append(
@@ -155,6 +154,7 @@ class YoloWriter:
             losses.counts["box", "written"] += len(rows)
             return rows
         rows = []
+        told = ItemLosses(item, losses)
         written: Counter[Kind] = Counter()
         for annotation in item.annotations:
             shape = annotation.shape
