@@ -185,7 +185,7 @@ class FileIndex:
 
     def _read_images(self, block: Block) -> None:
         try:
-            rows = block.rows or _IMAGES.decode(b"[" + block.data + b"]")
+            rows = block.rows or _DECODERS["images"].decode(b"[" + block.data + b"]")
         except (msgspec.DecodeError, UnicodeDecodeError):
             rows = [_loose_image(element) for element in elements(block.data)]
         if not isinstance(rows[0], PlainImageRow):
@@ -209,7 +209,7 @@ class FileIndex:
         data = block.data
         rows: Sequence[BoxRow | OwnerRow | Row | BrokenRow]
         try:
-            rows = block.rows or _OWNERS.decode(b"[" + data + b"]")
+            rows = block.rows or _DECODERS["annotations"].decode(b"[" + data + b"]")
         except (msgspec.DecodeError, UnicodeDecodeError):
             rows = read_rows(data)
         if not isinstance(rows[0], BoxRow):
@@ -330,10 +330,12 @@ class _Either:
 
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_IMAGES = _Either(msgspec.json.Decoder(list[PlainImageRow]), msgspec.json.Decoder(list[ImageRow]))
-_OWNERS = _Either(box_rows, msgspec.json.Decoder(list[OwnerRow]))
 _DECODERS: Mapping[str, Decodes] = MappingProxyType(
-    {"images": _IMAGES, "annotations": _OWNERS, _RESULTS: _OWNERS}
+    {
+        "images": _Either(msgspec.json.Decoder(list[PlainImageRow]), msgspec.json.Decoder(list[ImageRow])),
+        "annotations": _Either(box_rows, msgspec.json.Decoder(list[OwnerRow])),
+        _RESULTS: _Either(box_rows, msgspec.json.Decoder(list[OwnerRow])),
+    }
 )
 
 

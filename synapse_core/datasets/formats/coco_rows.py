@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
@@ -40,14 +41,15 @@ class Row(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     extra: dict[str, Any] | None = None
 
 
+_PLAIN_KEYS = MappingProxyType(
+    {"label": "category_id", "box": "bbox"}
+    | {name: name for name in ("id", "image_id", "area", "iscrowd", "segmentation")}
+)
+
+
 def _key_of(field: str) -> str:
     """Return the key of a plain row that a field is read from, for most of them one that no file has."""
     return _PLAIN_KEYS.get(field, f"~{field}")
-
-
-_PLAIN_KEYS = {"label": "category_id", "box": "bbox"} | {
-    name: name for name in ("id", "image_id", "area", "iscrowd", "segmentation")
-}
 
 
 class BoxRow(Annotation, gc=False, forbid_unknown_fields=True, kw_only=True, rename=_key_of):
