@@ -32,7 +32,7 @@ from synapse_core.datasets.formats.coco_rows import (
     read_rows,
     set_labels,
 )
-from synapse_core.datasets.formats.json_stream import Block, Decodes, JsonFile, elements, loose
+from synapse_core.datasets.formats.json_stream import Block, Decodes, JsonFile, elements, loose, places
 from synapse_core.datasets.model import Kind
 from synapse_core.errors import InvalidDataset
 
@@ -45,7 +45,6 @@ _SIGNS: dict[Kind, tuple[bytes, re.Pattern[bytes]]] = {
     "rotated_box": (b'"rotation"', re.compile(rb'"rotation"\s*:\s*-?(?!0(?:\.0*)?\s*[,}])\d')),
 }
 _CATEGORY_ID = re.compile(rb'"category_id"\s*:\s*(\d+)')
-_BETWEEN = re.compile(rb"\}\s*,\s*\{")
 _UNKNOWN = -1
 # Ids that are texts, or longer numbers than this, are counted down from its negative.
 _MOST_NUMBER = 1 << 60
@@ -247,7 +246,7 @@ class FileIndex:
         following_counts = [before for _, _, before in self._blocks[1:]] + [len(images)]
         for (offset, length, before), after in zip(self._blocks, following_counts, strict=True):
             data = source.read(offset, length)
-            for begin, end in _places(data, after - before):
+            for begin, end in places(data, after - before):
                 image = images[ordinal]
                 ordinal += 1
                 if image == _UNKNOWN:
@@ -356,23 +355,6 @@ def _number_of(owner: int | str | None, texts: dict[int | str, int]) -> int:
     if isinstance(owner, int) and -_MOST_NUMBER < owner < _MOST_NUMBER:
         return owner
     return -_MOST_NUMBER - 1 - texts.setdefault(owner, len(texts))
-
-
-def _places(data: bytes, count: int) -> list[tuple[int, int]]:
-    """Return where each of the `count` elements of a block begins and ends."""
-    borders = [(match.start() + 1, match.end() - 1) for match in _BETWEEN.finditer(data)]
-    if len(borders) == count - 1:
-        return list(
-            zip([0, *(end for _, end in borders)], [*(start for start, _ in borders), len(data)], strict=True)
-        )
-    # Such a border stands within an element too.
-    found: list[tuple[int, int]] = []
-    at = 0
-    for element in elements(data):
-        begin = data.find(element, at)
-        at = begin + len(element)
-        found.append((begin, at))
-    return found
 
 
 def _loose_image(element: bytes) -> ImageRow:

@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from itertools import accumulate, pairwise
 from typing import Any, Protocol
 
 import msgspec
@@ -21,6 +22,8 @@ _BLOCK_BYTES = 1 << 18
 # One element, or one value that is no array, may be so long.
 _MOST_VALUE_BYTES = 256 << 20
 _BETWEEN = re.compile(rb"\}\s*,\s*\{")
+# The same with white space in it.
+_WIDE = re.compile(rb"\}(?:\s+,\s*|,\s+)\{")
 _SPACE = re.compile(rb"[ \t\r\n]*")
 _POSITION = re.compile(r"trailing characters \(byte (\d+)\)")
 _WRONG = re.compile(r"malformed: .*\(byte (\d+)\)")
@@ -275,6 +278,30 @@ def elements(data: bytes) -> list[bytes]:
         found.append(text[start:end].encode("utf-8", "surrogateescape"))
     if text[end:].strip():
         raise InvalidDataset(f"An entry is not JSON: {text[end : end + 80]!r}")
+    return found
+
+
+def places(data: bytes, count: int) -> list[tuple[int, int]]:
+    """Return where each of the `count` elements of a block begins and ends."""
+    if _WIDE.search(data) is None:
+        parts = data.split(b"},{")
+        if len(parts) == count:
+            # The braces of a border belong to the elements, the comma to neither.
+            ends = list(accumulate((len(part) + 3 for part in parts), initial=0))
+            last = len(data)
+            return [(max(0, begin - 1), min(end - 2, last)) for begin, end in pairwise(ends)]
+    borders = [(match.start() + 1, match.end() - 1) for match in _BETWEEN.finditer(data)]
+    if len(borders) == count - 1:
+        return list(
+            zip([0, *(end for _, end in borders)], [*(start for start, _ in borders), len(data)], strict=True)
+        )
+    # Such a border stands within an element too.
+    found: list[tuple[int, int]] = []
+    at = 0
+    for element in elements(data):
+        begin = data.find(element, at)
+        at = begin + len(element)
+        found.append((begin, at))
     return found
 
 
