@@ -167,10 +167,14 @@ class _Conversion:
         self._options = options
         self._on_progress = on_progress
         self._chosen = ClassChoice(reader.header.classes, options)
-        entries = [(key, split_of(key, split, options.splits)) for key, split in reader.entries()]
-        self._count = len(entries)
-        self.names = Names(entries, target_format)
-        found = [split for split in dict.fromkeys(split for _, split in entries) if split is not None]
+        keys: list[str] = []
+        splits: list[str | None] = []
+        for key, split in reader.entries():
+            keys.append(key)
+            splits.append(split_of(key, split, options.splits))
+        self._count = len(keys)
+        self.names = Names(keys, splits, target_format)
+        found = [split for split in dict.fromkeys(splits) if split is not None]
         header = msgspec.structs.replace(
             reader.header, classes=self._chosen.classes, splits=tuple(_in_order(found))
         )

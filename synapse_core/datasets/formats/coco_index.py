@@ -50,7 +50,7 @@ _UNKNOWN = -1
 _MOST_NUMBER = 1 << 60
 AnyRow: TypeAlias = BoxRow | LeanRow | Row | BrokenRow
 # Plain boxes that are kept as they were decoded: they need not be read again, and take 300 bytes each.
-_MOST_KEPT = 60_000
+_MOST_KEPT = 40_000
 # The key of the array where the file is nothing else: a list of results.
 _RESULTS = ""
 

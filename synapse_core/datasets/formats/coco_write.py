@@ -126,15 +126,12 @@ class CocoWriter:
                 self._category(entry, number)
                 for entry, number in zip(self._header.classes, self._class_ids, strict=True)
             ]
-            self.target.append(
-                self._path(split),
-                begin
-                + b'\n],\n"images":[\n'
-                + b",\n".join(images)
-                + b'\n],\n"categories":[\n'
-                + b",\n".join(map(_encode, categories))
-                + b"\n]}\n",
-            )
+            for part in (
+                begin + b'\n],\n"images":[\n',
+                b",\n".join(images),
+                b'\n],\n"categories":[\n' + b",\n".join(map(_encode, categories)) + b"\n]}\n",
+            ):
+                self.target.append(self._path(split), part)
         first = next(iter(self._image_rows), None)
         return "" if first is None else self._path(first)
 

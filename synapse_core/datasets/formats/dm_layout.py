@@ -33,13 +33,20 @@ _V2_TOOLS = re.compile(
 
 
 class Document(NamedTuple):
-    """One document, or an image without one. path, image, meta: below the source's root; key: the image's."""
+    """One document, or an image without one. path, image, meta: below the source's root; key: the image's.
+
+    before: of the image's path, what stands before its key; None where there is no image.
+    """
 
     key: str
     split: str | None
     path: str | None
-    image: str | None
+    before: str | None
     meta: str | None = None
+
+    @property
+    def image(self) -> str | None:
+        return None if self.before is None else self.before + self.key
 
 
 class Layout(msgspec.Struct):
@@ -78,7 +85,7 @@ def read_layout(source: Source, found: Losses) -> Layout:
     if source.only is not None:
         stem = _stem(source.only) or source.only
         image = next((name for name in source.names()[1] if _stem(name) == stem and is_image(name)), None)
-        layout.documents.append(Document(image or stem, None, source.only, image))
+        layout.documents.append(Document(image or stem, None, source.only, None if image is None else ""))
         return layout
     folders, files = source.names()
     sets: list[tuple[str, str | None]] = [("", None)] if DOCUMENTS in folders else []
@@ -120,12 +127,12 @@ def _add_set(
                 image or stem,
                 split,
                 below + path,
-                images + image if image else None,
+                images if image else None,
                 f"{meta}/{path}" if path in kept else None,
             )
         )
     for image in sorted([*image_of.values(), *others]):
-        layout.documents.append(Document(image, split, None, images + image))
+        layout.documents.append(Document(image, split, None, images))
 
 
 def _below(source: Source, folder: str) -> list[str]:
