@@ -80,6 +80,10 @@ class Source(Protocol):
         """Return the first bytes of a file. Raises as `read` does."""
         ...
 
+    def descriptor(self, path: str) -> int:
+        """Return a descriptor of a file, open for reading, which the caller closes. Raises as `read` does."""
+        ...
+
     def local(self, path: str) -> Any:
         """A context that gives the file's local path, of a copy where the source is remote."""
         ...
@@ -228,6 +232,9 @@ class LocalSource:
         finally:
             os.close(descriptor)
 
+    def descriptor(self, path: str) -> int:
+        return self._open(path)[0]
+
     @contextmanager
     def local(self, path: str) -> Iterator[str]:
         os.close(self._open(path)[0])
@@ -340,6 +347,10 @@ class RemoteSource:
         except FileNotFoundError as error:
             raise NotFound(f"There is no file {path} in {self.root}.") from error
         return data
+
+    def descriptor(self, path: str) -> int:
+        with self.local(path) as file:
+            return os.open(file, _OPEN)  # the copy has no name any more, and lives until this is closed
 
     @contextmanager
     def local(self, path: str) -> Iterator[str]:
