@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -32,7 +32,7 @@ _V2_TOOLS = re.compile(
 )
 
 
-class Document(NamedTuple):
+class Document(msgspec.Struct, frozen=True, gc=False):
     """One document, or an image without one. path, image, meta: below the source's root; key: the image's.
 
     before: of the image's path, what stands before its key; None where there is no image.
