@@ -506,9 +506,7 @@ def test_the_manual_names_nothing_that_does_not_exist():
         for value in argument.get("enum", ())
     }
     known |= {field for spec in TOOLS for record in _records_of(spec.handler) for field in _fields_of(record)}
-    known |= (
-        _codes() | {"num_cpus", "num_gpus"} | {field.name for field in dataclasses.fields(ConvertOptions)}
-    )
+    known |= _codes() | {"num_cpus", "num_gpus"} | set(ConvertOptions.__struct_fields__)
     known |= set(topics())
     told = {span for span in code_spans(MANUAL) if re.fullmatch(r"[a-z]+(?:_[a-z]+)+", span)}
 
@@ -594,7 +592,7 @@ def test_a_guide_is_short_and_names_only_what_there_is(topic: str):
         names = {argument.partition("=")[0].strip() for argument in arguments.split(",")}
         assert names <= set(schemas[tool]["properties"]), tool
     told = {span for span in code_spans(text) if re.fullmatch(r"[a-z]+(?:_[a-z]+)+", span)}
-    options = {field.name for field in dataclasses.fields(ConvertOptions)}
+    options = set(ConvertOptions.__struct_fields__)
     settings = {field.name for field in dataclasses.fields(Profile)}
     params = set(AddTaskDataParams.model_fields)
     assert told <= {*schemas, *known, *options, *settings, *params, *ConversionResult.__struct_fields__}

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import msgspec
 import pydantic
 from pydantic import BaseModel, Field
 
@@ -221,7 +222,8 @@ def _named(name: str, version: str) -> str:
 
 def _request(path: str, source_format: str, target: str, options: dict[str, Any]) -> dict[str, Any]:
     """Return what the same output follows from."""
-    chosen = {name: value for name, value in vars(make_options(**options)).items() if name != "workers"}
+    chosen = msgspec.structs.asdict(make_options(**options))
+    del chosen["workers"]
     return {
         "path": str(Path(path).absolute()) if "://" not in path else path,
         "source_format": source_format,

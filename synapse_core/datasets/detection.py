@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from synapse_core.datasets.format import Evidence, Format
 from synapse_core.datasets.formats import find_format, possible_formats
@@ -15,8 +15,7 @@ _SURE = 0.5
 _AHEAD = 0.1
 
 
-@dataclass(frozen=True)
-class Detection:
+class Detection(msgspec.Struct, frozen=True):
     """The format of a source and what speaks for it."""
 
     format: Format

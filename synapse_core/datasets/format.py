@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import msgspec
 
 from synapse_core.datasets.glance import Glance
 from synapse_core.datasets.model import Header, Item, Kind
@@ -14,8 +15,7 @@ from synapse_core.datasets.source import Source
 from synapse_core.datasets.target import Target
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(msgspec.Struct, frozen=True):
     """Why a folder may be of a format. score: 0 to 1; below 0.5 it only resembles it. reasons: for a
     reader.
     """
@@ -53,8 +53,7 @@ class Reader(Protocol):
         ...
 
 
-@dataclass
-class Piece:
+class Piece(msgspec.Struct):
     """What one part of a conversion leaves for the one place that puts all parts together, in order.
 
     rows: section -> rows of a file that holds many items, without the ids that count through the whole file.
@@ -62,7 +61,7 @@ class Piece:
     """
 
     rows: dict[str, list[bytes]]
-    told: list[Loss] = field(default_factory=list)
+    told: list[Loss] = []
 
 
 class Writer(Protocol):
@@ -92,8 +91,7 @@ class Writer(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class WriterSetup:
+class WriterSetup(msgspec.Struct, frozen=True):
     """What a writer is made from. header: its classes are those of the target. class_ids: where the classes
     keep the numbers of their source."""
 
@@ -108,8 +106,7 @@ def always(_: ConvertOptions) -> bool:
     return True
 
 
-@dataclass(frozen=True)
-class Format:
+class Format(msgspec.Struct, frozen=True):
     """One format. name: as agents write it. kinds: what it can hold; those that it cannot become another
     kind or are told as left out.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections import Counter
-from dataclasses import dataclass, field
 from functools import lru_cache
 
+import msgspec
+
 from synapse_core.datasets.card import CARD_NAME, LOSSES_NAME
-from synapse_core.datasets.source import IMAGE_EXTENSIONS, Source
+from synapse_core.datasets.source import IMAGE_EXTENSIONS, Source, extension_of
 
 _MOST_FOLDERS = 200
 # One file of annotations may lie among very many images, which come in any order.
@@ -18,33 +18,31 @@ _MOST_DEPTH = 6
 _HEAD_BYTES = 16_384
 
 
-@dataclass
-class Folder:
+class Folder(msgspec.Struct):
     """What was seen of one folder. files: at most 500 of each extension."""
 
     folders: list[str]
     files: list[str]
-    extensions: Counter[str] = field(default_factory=Counter)
+    extensions: Counter[str] = msgspec.field(default_factory=Counter)
     images: int = 0
 
 
-@dataclass
-class Glance:
+class Glance(msgspec.Struct):
     """What was seen of a source. folders: path -> what is in it, '' the root; nearer ones first."""
 
     source: Source
-    folders: dict[str, Folder] = field(default_factory=dict)
+    folders: dict[str, Folder] = {}
 
     def files(self, *extensions: str) -> list[str]:
         """Return the paths of the files that were seen with these extensions, in lower case with a dot."""
         if self.source.only is not None:
             only = self.source.only
-            return [only] if posixpath.splitext(only)[1].lower() in extensions else []
+            return [only] if extension_of(only) in extensions else []
         return [
             f"{path}/{name}" if path else name
             for path, folder in self.folders.items()
             for name in folder.files
-            if posixpath.splitext(name)[1].lower() in extensions
+            if extension_of(name) in extensions
         ]
 
     def named(self, *names: str) -> list[str]:
@@ -59,7 +57,7 @@ class Glance:
     def extensions(self) -> set[str]:
         """The extensions of the files that were seen, in lower case with a dot."""
         if self.source.only is not None:
-            return {posixpath.splitext(self.source.only)[1].lower()}
+            return {extension_of(self.source.only)}
         return {extension for folder in self.folders.values() for extension in folder.extensions}
 
     @property
@@ -80,7 +78,7 @@ def glance(source: Source) -> Glance:
         for name in files:
             if not path and name in (CARD_NAME, LOSSES_NAME):
                 continue
-            extension = posixpath.splitext(name)[1].lower()
+            extension = extension_of(name)
             number = found.extensions.get(extension, 0) + 1
             found.extensions[extension] = number
             if number <= _MOST_OF_A_KIND:

@@ -6,6 +6,8 @@ import posixpath
 import re
 import unicodedata
 from collections.abc import Sequence
+from itertools import islice
+from operator import lt
 
 from synapse_core.datasets.format import Format
 from synapse_core.datasets.source import inside
@@ -21,15 +23,15 @@ _is_plain = re.compile(
 class Names:
     """The names of all items of a conversion. changed: index -> name, where it is not the source's."""
 
-    def __init__(self, pairs: Sequence[tuple[str, str | None]], target: Format) -> None:
-        """pairs: (key, split) of each item, the split as it will be in the target."""
+    def __init__(self, keys: Sequence[str], splits: Sequence[str | None], target: Format) -> None:
+        """keys, splits: of each item, the splits as they will be in the target."""
         self.changed: dict[int, str] = {}
         # Where only some items have a split, those without one may lie among any of the others.
-        if _are_apart([key for key, _ in pairs], target):
+        if _are_apart(keys, target):
             return
-        is_mixed = len({split is None for _, split in pairs}) > 1
+        is_mixed = len({split is None for split in splits}) > 1
         taken: set[str] = set()
-        for index, (key, split) in enumerate(pairs):
+        for index, (key, split) in enumerate(zip(keys, splits, strict=True)):
             wanted = safe_name(key)
             if target.is_flat:
                 wanted = wanted.rpartition("/")[2]
@@ -51,7 +53,7 @@ class Names:
         return posixpath.splitext(name)[0] + posixpath.splitext(key)[1]
 
 
-def _are_apart(keys: list[str], target: Format) -> bool:
+def _are_apart(keys: Sequence[str], target: Format) -> bool:
     """Return True where all keys are plain and no two can fall on one file, as one can see at a glance."""
     text = "\n".join(["", *keys])
     if not text.isascii() or "\n." in text or "/." in text or (target.is_flat and "/" in text):
@@ -61,7 +63,10 @@ def _are_apart(keys: list[str], target: Format) -> bool:
         return False
     if max(map(len, keys), default=0) >= _MOST_NAME_BYTES or not all(map(_is_plain, keys)):
         return False
-    return len(set(text.lower().split("\n"))) == len(keys) + 1
+    lowered = text.lower()
+    if lowered == text and all(map(lt, keys, islice(keys, 1, None))):
+        return True  # as folders are listed, and without a set of them
+    return len(set(keys if lowered == text else lowered.split("\n")[1:])) == len(keys)
 
 
 def _places(folder: str, name: str, is_mixed: bool) -> tuple[str, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeAlias, get_args, get_type_hints
+
+import msgspec
 
 from synapse_core.errors import InvalidRequest, did_you_mean
 
@@ -17,8 +18,7 @@ Splits: TypeAlias = Literal["keep", "hash", "none"]
 Workers: TypeAlias = int | Literal["auto", "ray"]
 
 
-@dataclass(frozen=True)
-class ConvertOptions:
+class ConvertOptions(msgspec.Struct, frozen=True):
     """How a dataset is read and written.
 
     task: what YOLO labels are about; `auto` takes the most that is in the source. images: `link` makes hard
@@ -65,7 +65,7 @@ class ConvertOptions:
 
 def make_options(**given: Any) -> ConvertOptions:
     """Return the options of these names. Raises InvalidRequest for a name or a value that does not exist."""
-    known = [field.name for field in fields(ConvertOptions)]
+    known = ConvertOptions.__struct_fields__
     for name in given:
         if name not in known:
             raise InvalidRequest(

@@ -5,7 +5,7 @@ Whoever converts it, and beside which others, changes nothing in what is written
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from synapse_core.datasets.checking import Checker
 from synapse_core.datasets.classes import ClassChoice
@@ -17,8 +17,7 @@ from synapse_core.datasets.splits import split_of
 from synapse_core.datasets.target import HeldTarget
 
 
-@dataclass
-class PartResult:
+class PartResult(msgspec.Struct):
     """What the conversion of one part gave. held: files that the receiver has to write."""
 
     items: int
@@ -27,20 +26,24 @@ class PartResult:
     held: HeldTarget | None = None
 
 
-@dataclass
 class Part:
     """All that converts any part of a dataset; it can be pickled."""
 
-    reader: Reader
-    writer: Writer
-    target_format: Format
-    options: ConvertOptions
-    chosen: ClassChoice
-    names: Names
-    _checker: Checker = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._checker = Checker(self.options, target_clips=self.target_format.clips)
+    def __init__(
+        self,
+        reader: Reader,
+        writer: Writer,
+        target_format: Format,
+        options: ConvertOptions,
+        chosen: ClassChoice,
+        names: Names,
+    ) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.options = options
+        self.chosen = chosen
+        self.names = names
+        self._checker = Checker(options, target_clips=target_format.clips)
 
     def convert(self, start: int, stop: int) -> PartResult:
         """Convert the items from start to stop."""

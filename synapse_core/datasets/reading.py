@@ -9,7 +9,7 @@ from typing import Any
 
 from synapse_core.datasets.detection import detect
 from synapse_core.datasets.format import Format, Reader
-from synapse_core.datasets.model import Header, Item
+from synapse_core.datasets.model import Annotation, Header, Item
 from synapse_core.datasets.options import make_options
 from synapse_core.datasets.report import Losses
 from synapse_core.datasets.source import open_source
@@ -64,4 +64,12 @@ def read(source: str | Path, source_format: str = "auto", **options: Any) -> tup
     Raises what open_dataset raises.
     """
     opened = open_dataset(source, source_format, **options)
-    return opened.header, (item for items, _ in opened.steps() for item in items)
+    return opened.header, (_in_the_model(item) for items, _ in opened.steps() for item in items)
+
+
+def _in_the_model(item: Item) -> Item:
+    """Return an item whose annotations are no format's own kind of them: theirs have more fields."""
+    if any(type(one) is not Annotation for one in item.annotations):
+        names = Annotation.__struct_fields__
+        item.annotations = [Annotation(*(getattr(one, name) for name in names)) for one in item.annotations]
+    return item

@@ -225,6 +225,10 @@ class ItemLosses:
             return
         self._losses.change(one, self._item, code, message, before=before)
 
+    def repeat(self, kind: Kind, code: str, number: int) -> None:
+        """Tell that so many more annotations are written in a way that was told of one without a message."""
+        self._same[code, kind] += number
+
     def snap(self, pixels: float) -> None:
         """Tell that an annotation was moved by less than is a change."""
         self._losses.largest_snap_pixels = max(self._losses.largest_snap_pixels, pixels)

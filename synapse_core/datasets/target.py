@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import glob
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from synapse_core.datasets.source import Source, is_url, local_path, open_files
 from synapse_core.errors import Conflict, DiskFull, InvalidRequest
 
-_COPY_BYTES = 1 << 20
+_COPY_BYTES = 1 << 16
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 class Target(Protocol):
@@ -59,16 +59,21 @@ class FolderTarget:
         self._lock = os.open(self.work, os.O_RDONLY | os.O_CLOEXEC)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._folders: set[str] = {""}
+        # The folder of the file that was written last, open: a name in it is found in two thirds of the time.
+        self._folder: str | None = None
+        self._folder_descriptor: int | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what only this process, or a child of it, has open."""
+        return {**self.__dict__, "_folder": None, "_folder_descriptor": None}
 
     def write(self, path: str, data: bytes) -> None:
-        self._make_folder(path)
-        descriptor = os.open(
-            f"{self.work}/{path}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644
-        )
+        folder, _, name = path.rpartition("/")
+        if folder != self._folder:
+            self._enter(folder, path)
+        descriptor = os.open(name, _NEW_FILE, 0o644, dir_fd=self._folder_descriptor)
         try:
-            written = os.write(descriptor, data)
-            while written < len(data):
-                written += os.write(descriptor, memoryview(data)[written:])
+            _write_all(descriptor, data)
         finally:
             os.close(descriptor)
 
@@ -80,13 +85,22 @@ class FolderTarget:
     def place(self, source: Source, image: str, path: str, *, is_linked: bool) -> None:
         self._make_folder(path)
         there = f"{self.work}/{path}"
-        with source.local(image) as file:
-            if is_linked and _link(os.path.realpath(file), there):
-                return
+        if is_linked:
+            with source.local(image) as file:
+                if _link(os.path.realpath(file), there):
+                    return
+        # File objects take twice the time for small images.
+        original = source.descriptor(image)
+        try:
             # Never into a file that is there: it may be a hard link to an image of the source.
-            with open(file, "rb") as original, open(there, "xb") as copy:
-                while data := original.read(_COPY_BYTES):
-                    copy.write(data)
+            copy = os.open(there, _NEW_FILE, 0o666)
+            try:
+                while data := os.read(original, _COPY_BYTES):
+                    _write_all(copy, data)
+            finally:
+                os.close(copy)
+        finally:
+            os.close(original)
 
     def finish(self, last: tuple[str, ...] = ()) -> None:
         """Give the folder its name. Raises Conflict where another one came first.
@@ -106,7 +120,16 @@ class FolderTarget:
         """Remove what was written where it was not finished."""
         if os.path.lexists(self.work):
             _remove(self.work)
+        if self._folder_descriptor is not None:
+            os.close(self._folder_descriptor)
         os.close(self._lock)
+
+    def _enter(self, folder: str, path: str) -> None:
+        self._make_folder(path)
+        opened = os.open(f"{self.work}/{folder}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if self._folder_descriptor is not None:
+            os.close(self._folder_descriptor)
+        self._folder, self._folder_descriptor = folder, opened
 
     def _make_folder(self, path: str) -> None:
         folder = path.rpartition("/")[0]
@@ -179,6 +202,12 @@ def disk_full(error: OSError, output: str) -> DiskFull | None:
     return None
 
 
+def _write_all(descriptor: int, data: bytes) -> None:
+    written = os.write(descriptor, data)
+    while written < len(data):
+        written += os.write(descriptor, memoryview(data)[written:])
+
+
 def _link(file: str, there: str) -> bool:
     """Return True where a hard link was made; False on another disk, or a file system without them."""
     try:
@@ -202,7 +231,11 @@ def _is_empty_folder(path: Path) -> bool:
 
 def _remove_abandoned(output: Path) -> None:
     """Remove what a killed conversion to the same place has left."""
-    for left in output.parent.glob(f".{glob.escape(output.name)}.????????.partial"):
+    begin, end = f".{output.name}.", ".partial"
+    for name in os.listdir(output.parent):  # noqa: PTH208  # names, not paths
+        if not (name.startswith(begin) and name.endswith(end) and len(name) == len(begin) + 8 + len(end)):
+            continue
+        left = output.parent / name
         try:
             descriptor = os.open(left, os.O_RDONLY)
         except OSError:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 
 def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
     """Return up to `most` of `known` that `name` may have meant, the closest first."""
+    import difflib  # 2 ms, for what is misspelt
+
     lowered = {entry.lower(): entry for entry in known}
     return [lowered[match] for match in difflib.get_close_matches(name.lower(), lowered, most, 0.5)]
 

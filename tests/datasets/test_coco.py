@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import random
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import pytest
 from dataset_worlds import png, read_all, write_files
 from trainer_rules import refused_by_the_trainer
@@ -363,9 +363,8 @@ def test_blocks_may_end_anywhere(tmp_path: Path, block_bytes: int, layout: str, 
         [number for number, owner in enumerate(owners) if owner == image_id] for image_id in range(4)
     ]
     for ones in found:
-        for found_one in ones:
-            one = found_one.row() if isinstance(found_one, BoxRow) else found_one
-            assert isinstance(one, Row)
+        for one in ones:
+            assert isinstance(one, BoxRow | Row)
             assert (one.extra or {}).get("note") == rows[one.id].get("note")
             assert one.attributes == rows[one.id].get("attributes")
     assert index.values["info"] == content["info"]
@@ -639,7 +638,7 @@ def read_all_outlines(monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on every conversion reads the outlines that its target does not take."""
 
     def takes_all(name: str, verb: Literal["read", "write"] = "read") -> Format:
-        return dataclasses.replace(find_format(name, verb), takes_shapes=always)
+        return msgspec.structs.replace(find_format(name, verb), takes_shapes=always)
 
     monkeypatch.setattr("synapse_core.datasets.conversion.find_format", takes_all)
 

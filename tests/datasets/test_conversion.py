@@ -180,7 +180,9 @@ def written(root: Path, name: str, found: list[Item], **options: Any) -> LossSum
     target = FolderTarget(root / "out")
     assert target_format.write is not None
     writer = target_format.write(WriterSetup(reader.header, target, LocalSource(root / "in", None), choices))
-    names = Names([(key, split_of(key, split, "keep")) for key, split in reader.entries()], target_format)
+    entries = list(reader.entries())
+    splits = [split_of(key, split, "keep") for key, split in entries]
+    names = Names([key for key, _ in entries], splits, target_format)
     losses = Losses(2, 2)
     part = Part(reader, writer, target_format, choices, ClassChoice(classes, choices), names)
     for result in in_parts(part, len(found), target):

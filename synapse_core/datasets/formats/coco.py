@@ -12,9 +12,10 @@ import posixpath
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import repeat
 from typing import Any
 
-from synapse_core.datasets.format import Evidence, Format, Reader
+from synapse_core.datasets.format import Evidence, Format, Reader, Writer, WriterSetup
 from synapse_core.datasets.formats.coco_files import CocoFile, find_files, image_folder, looks_like_results
 from synapse_core.datasets.formats.coco_index import FileIndex
 from synapse_core.datasets.formats.coco_rows import (
@@ -27,7 +28,6 @@ from synapse_core.datasets.formats.coco_rows import (
     lean_annotation,
     without_ring,
 )
-from synapse_core.datasets.formats.coco_write import write
 from synapse_core.datasets.glance import Glance, glance
 from synapse_core.datasets.model import NO_CLASS, Annotation, ClassDef, Header, Item, Kind, kind_of
 from synapse_core.datasets.options import ConvertOptions
@@ -75,6 +75,13 @@ def read(source: Source, options: ConvertOptions) -> Reader:
     return CocoReader(source, files, left, options)
 
 
+def write(setup: WriterSetup) -> Writer:
+    """Return the writer of instances, key points and captions."""
+    from synapse_core.datasets.formats.coco_write import CocoWriter  # 2 ms, which a reader need not wait for
+
+    return CocoWriter(setup)
+
+
 class CocoReader:
     """The images of one or more files, a file after the other."""
 
@@ -89,6 +96,8 @@ class CocoReader:
         self._stack = ExitStack()
         self._files = [FileIndex(self._stack.enter_context(source.local(file.path)), file) for file in files]
         classes, self._labels = _classes(self._files)
+        for index, labels in zip(self._files, self._labels, strict=True):
+            index.labels = labels
         kinds: set[Kind] = {"box"} if classes else set()
         for index in self._files:
             kinds |= index.kinds
@@ -104,6 +113,7 @@ class CocoReader:
         for path in left:
             self.found.tell("FILE_LEFT_OUT", path, path)
         self._has_own_ids = _are_unique(self._files, options)
+        self._keys = [[_key(name) for name in index.names] for index in self._files]
         self._starts: list[int] = []
         self._folders: list[str | None] = []
         self._extra: dict[int, list[dict[str, Any] | None]] = {}
@@ -126,9 +136,8 @@ class CocoReader:
         return {**self.__dict__, "_stack": None}
 
     def entries(self) -> Iterator[tuple[str, str | None]]:
-        for index in self._files:
-            for name in index.names:
-                yield _key(name), index.file.split
+        for index, keys in zip(self._files, self._keys, strict=True):
+            yield from zip(keys, repeat(index.file.split))
 
     def items(self, start: int, stop: int, losses: Losses) -> Iterator[tuple[int, Item]]:
         for number, index in enumerate(self._files):
@@ -139,12 +148,12 @@ class CocoReader:
 
     def _items_of(self, number: int, first: int, last: int, losses: Losses) -> Iterator[tuple[int, Item]]:
         index = self._files[number]
-        begin, labels = self._starts[number], self._labels[number]
+        begin, labels, keys = self._starts[number], self._labels[number], self._keys[number]
         path, split = index.file.path, index.file.split
         for image, rows in enumerate(index.rows(first, last, is_lean=not self.wants_shapes), first):
             width, height = index.widths[image], index.heights[image]
             name = index.names[image]
-            key = _key(name)
+            key = keys[image]
             item = Item(
                 key,
                 width if width > 0 else None,
@@ -165,8 +174,8 @@ class CocoReader:
             if self.wants_extra:
                 item.extra = self._extra_of(number)[image]
                 item.id = item.id if self._has_own_ids else None
-            if (boxes := _boxes(rows, labels)) is not None:
-                item.annotations, item.is_plain = boxes, True
+            if set(map(type, rows)) == _BOXES:
+                item.annotations, item.is_plain = rows, True  # type: ignore[assignment]  # all of one type
                 yield begin + image, item
                 continue
             add = item.annotations.append
@@ -177,7 +186,8 @@ class CocoReader:
                         continue
                     row = full_row(row)
                 elif isinstance(row, BoxRow):
-                    row = row.row()
+                    add(row)
+                    continue
                 if isinstance(row, Row):
                     label = labels.get(row.category_id)
                     if label is not None and not (
@@ -269,19 +279,6 @@ class CocoReader:
             field="image_id",
             before=owner,
         )
-
-
-def _boxes(rows: list[Any], labels: dict[Any, int]) -> list[Annotation] | None:
-    """Return the annotations of an image where all of them are plain boxes of a known class, else None."""
-    if set(map(type, rows)) != _BOXES:
-        return None
-    try:
-        return [
-            Annotation(labels[row.category_id], row.bbox, None, None, 0.0, row.id, False, None, row.area)
-            for row in rows
-        ]
-    except KeyError:
-        return None
 
 
 def _are_unique(files: list[FileIndex], options: ConvertOptions) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from synapse_core.datasets.glance import Glance
 from synapse_core.datasets.source import Source, inside
@@ -16,8 +17,7 @@ _COCO_KEY = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
 _RESULT = re.compile(rb'^\s*\[\s*\{[^{}\[\]]*"(image_id|category_id|score|caption)"')
 
 
-@dataclass(frozen=True)
-class CocoFile:
+class CocoFile(msgspec.Struct, frozen=True):
     """One annotation file: its path below the source's root, and the split that it is about."""
 
     path: str

@@ -26,11 +26,13 @@ from synapse_core.datasets.formats.coco_rows import (
     BrokenRow,
     LeanRow,
     Row,
+    box_rows,
     read_boxes,
     read_lean,
     read_rows,
+    set_labels,
 )
-from synapse_core.datasets.formats.json_stream import Block, JsonFile, elements, loose
+from synapse_core.datasets.formats.json_stream import Block, Decodes, JsonFile, elements, loose, places
 from synapse_core.datasets.model import Kind
 from synapse_core.errors import InvalidDataset
 
@@ -43,11 +45,12 @@ _SIGNS: dict[Kind, tuple[bytes, re.Pattern[bytes]]] = {
     "rotated_box": (b'"rotation"', re.compile(rb'"rotation"\s*:\s*-?(?!0(?:\.0*)?\s*[,}])\d')),
 }
 _CATEGORY_ID = re.compile(rb'"category_id"\s*:\s*(\d+)')
-_BETWEEN = re.compile(rb"\}\s*,\s*\{")
 _UNKNOWN = -1
 # Ids that are texts, or longer numbers than this, are counted down from its negative.
 _MOST_NUMBER = 1 << 60
 AnyRow: TypeAlias = BoxRow | LeanRow | Row | BrokenRow
+# Plain boxes that are kept as they were decoded: they need not be read again, and take 300 bytes each.
+_MOST_KEPT = 40_000
 # The key of the array where the file is nothing else: a list of results.
 _RESULTS = ""
 
@@ -101,12 +104,18 @@ class FileIndex:
         # Where in the file each annotation begins and ends, in that order; None where the file has that
         # order.
         self._places: tuple[array[int], array[int]] | None = None
+        # category id -> label, set by whoever knows the classes of all files.
+        self.labels: Mapping[Any, int] | None = None
         self._is_lean = False
         self._decoded: tuple[int, Sequence[AnyRow]] = (-1, [])
+        # Block -> its annotations, of the first blocks of plain boxes.
+        self._kept: dict[int, list[BoxRow]] = {}
+        # Before this one they belong to whoever took them, and may have been changed.
+        self._given = 0
         self._read(JsonFile(self.path, file.path, *([block_bytes] if block_bytes else [])))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_decoded": (-1, [])}
+        return {**self.__dict__, "_decoded": (-1, []), "_kept": {}}
 
     def rows(self, start: int, stop: int, *, is_lean: bool = False) -> Iterator[list[AnyRow]]:
         """Yield the annotations of each image from start to stop. is_lean: boxes alone are wanted."""
@@ -175,10 +184,11 @@ class FileIndex:
 
     def _read_images(self, block: Block) -> None:
         try:
-            rows = block.rows or _images.decode(b"[" + block.data + b"]")
+            rows = block.rows or _DECODERS["images"].decode(b"[" + block.data + b"]")
         except (msgspec.DecodeError, UnicodeDecodeError):
             rows = [_loose_image(element) for element in elements(block.data)]
-        self._count_fields(block.data)
+        if not isinstance(rows[0], PlainImageRow):
+            self._count_fields(block.data)
         for row in rows:
             self.ids.append(row.id)
             self.names.append(row.file_name or f"{row.id}")
@@ -187,27 +197,26 @@ class FileIndex:
 
     def _count_fields(self, data: bytes) -> None:
         """Count what a block says of images beyond their names and sizes."""
-        try:
-            # Where nothing is said, this is found out in a fraction of the time.
-            _plain_images.decode(b"[" + data + b"]")
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            for element in elements(data):
-                with suppress(msgspec.DecodeError, UnicodeDecodeError):  # what is no object has no fields
-                    self.fields.update(_fields.decode(element).keys())
-            for name in ImageRow.__struct_fields__:
-                del self.fields[name]
+        for element in elements(data):
+            with suppress(msgspec.DecodeError, UnicodeDecodeError):  # what is no object has no fields
+                self.fields.update(_fields.decode(element).keys())
+        for name in ImageRow.__struct_fields__:
+            del self.fields[name]
 
     def _read_owners(self, block: Block, owners: array[int], texts: dict[int | str, int]) -> None:
         """Add a number for the image of each annotation of a block."""
         data = block.data
-        for kind, (word, sign) in _SIGNS.items():
-            if kind not in self.kinds and word in data and sign.search(data):
-                self.kinds.add(kind)
-        rows: Sequence[OwnerRow | Row | BrokenRow]
+        rows: Sequence[BoxRow | OwnerRow | Row | BrokenRow]
         try:
-            rows = block.rows or _owners.decode(b"[" + data + b"]")
+            rows = block.rows or _DECODERS["annotations"].decode(b"[" + data + b"]")
         except (msgspec.DecodeError, UnicodeDecodeError):
             rows = read_rows(data)
+        if not isinstance(rows[0], BoxRow):
+            for kind, (word, sign) in _SIGNS.items():
+                if kind not in self.kinds and word in data and sign.search(data):
+                    self.kinds.add(kind)
+        elif len(owners) + len(rows) <= _MOST_KEPT:
+            self._kept[len(self._blocks) - 1] = rows
         owners.extend(_numbers_of([row.image_id for row in rows], texts))
 
     def _group(self, owners: array[int], texts: dict[int | str, int], source: JsonFile) -> None:
@@ -237,7 +246,7 @@ class FileIndex:
         following_counts = [before for _, _, before in self._blocks[1:]] + [len(images)]
         for (offset, length, before), after in zip(self._blocks, following_counts, strict=True):
             data = source.read(offset, length)
-            for begin, end in _places(data, after - before):
+            for begin, end in places(data, after - before):
                 image = images[ordinal]
                 ordinal += 1
                 if image == _UNKNOWN:
@@ -250,16 +259,15 @@ class FileIndex:
 
     def _in_file_order(self, first: int, last: int) -> list[AnyRow]:
         """Return the annotations first to last of a file that has them in the order of its images."""
+        if first < self._given:
+            self._decoded, self._kept = (-1, []), {}
+        self._given = last
         found: list[AnyRow] = []
         number = max(0, bisect.bisect_right(self._blocks, first, key=lambda block: block[2]) - 1)
         while first < last:
             offset, length, before = self._blocks[number]
             if self._decoded[0] != number:
-                source = JsonFile(self.path, self.file.path)
-                try:
-                    self._decoded = number, self._read_block(source.read(offset, length))
-                finally:
-                    source.close()
+                self._decoded = number, self._taken(number) or self._read_block(self._data(offset, length))
             rows = self._decoded[1]
             taken = rows[first - before : last - before]
             found += taken
@@ -284,20 +292,49 @@ class FileIndex:
             raise InvalidDataset(f"{self.file.path} has changed while it was read.")
         return rows
 
+    def _taken(self, number: int) -> list[BoxRow] | None:
+        """Return the annotations of a block that were kept, None where they have to be read again."""
+        kept = self._kept.pop(number, None)
+        return kept if kept is not None and self._is_labelled(kept) else None
+
+    def _data(self, offset: int, length: int) -> bytes:
+        source = JsonFile(self.path, self.file.path)
+        try:
+            return source.read(offset, length)
+        finally:
+            source.close()
+
+    def _is_labelled(self, rows: list[BoxRow]) -> bool:
+        return self.labels is None or set_labels(rows, self.labels)
+
     def _read_block(self, data: bytes) -> Sequence[AnyRow]:
-        if (boxes := read_boxes(data)) is not None:
+        if (boxes := read_boxes(data)) is not None and self._is_labelled(boxes):
             return boxes
         if self._is_lean and (lean := read_lean(data)) is not None:
             return lean
         return read_rows(data)
 
 
-_images = msgspec.json.Decoder(list[ImageRow])
-_plain_images = msgspec.json.Decoder(list[PlainImageRow])
+class _Either:
+    """Decodes rows as what they mostly are, and where one is not, as what all are."""
+
+    def __init__(self, usual: Decodes, general: Decodes) -> None:
+        self._usual, self._general = usual, general
+
+    def decode(self, text: bytes) -> list[Any]:
+        try:
+            return self._usual.decode(text)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return self._general.decode(text)
+
+
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_owners = msgspec.json.Decoder(list[OwnerRow])
-_DECODERS: Mapping[str, msgspec.json.Decoder[Any]] = MappingProxyType(
-    {"images": _images, "annotations": _owners, _RESULTS: _owners}
+_DECODERS: Mapping[str, Decodes] = MappingProxyType(
+    {
+        "images": _Either(msgspec.json.Decoder(list[PlainImageRow]), msgspec.json.Decoder(list[ImageRow])),
+        "annotations": _Either(box_rows, msgspec.json.Decoder(list[OwnerRow])),
+        _RESULTS: _Either(box_rows, msgspec.json.Decoder(list[OwnerRow])),
+    }
 )
 
 
@@ -318,23 +355,6 @@ def _number_of(owner: int | str | None, texts: dict[int | str, int]) -> int:
     if isinstance(owner, int) and -_MOST_NUMBER < owner < _MOST_NUMBER:
         return owner
     return -_MOST_NUMBER - 1 - texts.setdefault(owner, len(texts))
-
-
-def _places(data: bytes, count: int) -> list[tuple[int, int]]:
-    """Return where each of the `count` elements of a block begins and ends."""
-    borders = [(match.start() + 1, match.end() - 1) for match in _BETWEEN.finditer(data)]
-    if len(borders) == count - 1:
-        return list(
-            zip([0, *(end for _, end in borders)], [*(start for start, _ in borders), len(data)], strict=True)
-        )
-    # Such a border stands within an element too.
-    found: list[tuple[int, int]] = []
-    at = 0
-    for element in elements(data):
-        begin = data.find(element, at)
-        at = begin + len(element)
-        found.append((begin, at))
-    return found
 
 
 def _loose_image(element: bytes) -> ImageRow:

@@ -13,8 +13,9 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+
+import msgspec
 
 from synapse_core.datasets.formats.dm_rows import (
     classification_of,
@@ -36,15 +37,14 @@ _TOOLS = {"boundingBox": "bounding_box", "bbox": "bounding_box", "point": "keypo
 _EDITOR = {"isLocked": False, "isVisible": True, "isValid": False, "isDrawCompleted": True}
 
 
-@dataclass
-class _Origin:
+class _Origin(msgspec.Struct):
     """An annotation of version 2 and where version 1 has it. rows: its own in annotationsData."""
 
     tool: str
     entry: dict[str, Any]
     map: str
     item: dict[str, Any]
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[dict[str, Any]] = []
 
 
 def is_v1(document: Mapping[str, Any]) -> bool:

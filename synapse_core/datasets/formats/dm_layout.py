@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -33,23 +32,29 @@ _V2_TOOLS = re.compile(
 )
 
 
-class Document(NamedTuple):
-    """One document, or an image without one. path, image, meta: below the source's root; key: the image's."""
+class Document(msgspec.Struct, frozen=True, gc=False):
+    """One document, or an image without one. path, image, meta: below the source's root; key: the image's.
+
+    before: of the image's path, what stands before its key; None where there is no image.
+    """
 
     key: str
     split: str | None
     path: str | None
-    image: str | None
+    before: str | None
     meta: str | None = None
 
+    @property
+    def image(self) -> str | None:
+        return None if self.before is None else self.before + self.key
 
-@dataclass
-class Layout:
+
+class Layout(msgspec.Struct):
     """What a DM dataset consists of. classes: those of classes.json."""
 
-    documents: list[Document] = field(default_factory=list)
+    documents: list[Document] = []
     splits: tuple[str, ...] = ()
-    classes: list[ClassDef] = field(default_factory=list)
+    classes: list[ClassDef] = []
 
 
 def detect(seen: Glance, version: int) -> Evidence | None:
@@ -80,7 +85,7 @@ def read_layout(source: Source, found: Losses) -> Layout:
     if source.only is not None:
         stem = _stem(source.only) or source.only
         image = next((name for name in source.names()[1] if _stem(name) == stem and is_image(name)), None)
-        layout.documents.append(Document(image or stem, None, source.only, image))
+        layout.documents.append(Document(image or stem, None, source.only, None if image is None else ""))
         return layout
     folders, files = source.names()
     sets: list[tuple[str, str | None]] = [("", None)] if DOCUMENTS in folders else []
@@ -122,12 +127,12 @@ def _add_set(
                 image or stem,
                 split,
                 below + path,
-                images + image if image else None,
+                images if image else None,
                 f"{meta}/{path}" if path in kept else None,
             )
         )
     for image in sorted([*image_of.values(), *others]):
-        layout.documents.append(Document(image, split, None, images + image))
+        layout.documents.append(Document(image, split, None, images))
 
 
 def _below(source: Source, folder: str) -> list[str]:

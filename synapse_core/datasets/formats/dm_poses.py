@@ -7,8 +7,9 @@ polygon or mask at most. Its points are joined by `group_id`; a `group` names th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from synapse_core.datasets.formats.dm_documents import Media
 from synapse_core.datasets.formats.dm_rows import is_number
@@ -21,8 +22,7 @@ PERSON_POINTS = (
 )
 
 
-@dataclass
-class Pose:
+class Pose(msgspec.Struct):
     """One object's points. points: name -> entry. shape: (tool, entry) of its polygon or mask."""
 
     id: str
@@ -44,10 +44,9 @@ class Pose:
             yield "group", self.group
 
 
-@dataclass
-class _Members:
+class _Members(msgspec.Struct):
     group: dict[str, Any] | None = None
-    entries: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    entries: list[tuple[str, dict[str, Any]]] = []
 
 
 def find_poses(media: Media) -> list[Pose]:

@@ -6,8 +6,8 @@ version 2 with nothing but boxes, is decoded straight into records.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import msgspec
@@ -33,7 +33,7 @@ from synapse_core.datasets.source import Source
 from synapse_core.errors import InvalidDataset, NotFound
 
 # Bytes of documents that are kept from the first pass for the second.
-_MOST_KEPT_BYTES = 8 << 20
+_MOST_KEPT_BYTES = 5 << 20
 
 _Empty = Annotated[list[Any], msgspec.Meta(max_length=0)]
 
@@ -103,8 +103,7 @@ class Origin(msgspec.Struct):
     of: int
 
 
-@dataclass
-class Opened:
+class Opened(msgspec.Struct):
     """A document of any content. media: (kind, annotations, stated size) of each of its media.
 
     version: 1 or 2. document: as it was read; kept: the one of the other version beside it.
@@ -116,13 +115,12 @@ class Opened:
     media: list[tuple[str, Media, tuple[int, int] | None]]
 
 
-@dataclass
-class _Seen:
+class _Seen(msgspec.Struct):
     """What is in the documents of a dataset. points: class -> the names of its points, as they come."""
 
-    names: set[str] = field(default_factory=set)
-    kinds: set[Kind] = field(default_factory=set)
-    points: dict[str, dict[str, None]] = field(default_factory=dict)
+    names: set[str] = set()
+    kinds: set[Kind] = set()
+    points: dict[str, dict[str, None]] = {}
 
 
 class DmReader:
@@ -136,8 +134,10 @@ class DmReader:
         layout = read_layout(source, told)
         self._kept: dict[str, bytes] = {}
         seen = _Seen()
-        # (document, position of the medium in it, how many there are)
-        self._items: list[tuple[Document, int, int]] = []
+        # Of each item: its document, its place among the media of that, and how many these are.
+        self._documents: list[Document] = []
+        self._positions = array("i")
+        self._counts = array("i")
         self._look_through(layout.documents, seen, told)
         classes = _classes(seen, layout.classes)
         self._points = {entry.name: entry.keypoints for entry in classes if entry.keypoints}
@@ -150,7 +150,7 @@ class DmReader:
         return {**self.__dict__, "_kept": {}}
 
     def entries(self) -> Iterator[tuple[str, str | None]]:
-        for document, position, _ in self._items:
+        for document, position in zip(self._documents, self._positions, strict=True):
             yield _key(document, position), document.split
 
     def items(self, start: int, stop: int, losses: Losses) -> Iterator[tuple[int, Item]]:
@@ -159,7 +159,7 @@ class DmReader:
         last: Document | None = None
         opened = Opened(2, {}, None, [])
         for index in range(start, stop):
-            document, position, of = self._items[index]
+            document, position, of = self._documents[index], self._positions[index], self._counts[index]
             image = document.image if position == 0 else None
             key = _key(document, position)
             item = Item(key, None, None, [], document.split, image, document.path or image or "")
@@ -241,6 +241,13 @@ class DmReader:
     def _read(self, path: str) -> bytes:
         return self._kept.pop(path, None) or self.source.read(path)
 
+    def _add(self, document: Document, count: int) -> None:
+        """Add the media of a document to the items."""
+        for position in range(count):
+            self._documents.append(document)
+            self._positions.append(position)
+            self._counts.append(count)
+
     def _look_through(self, documents: list[Document], seen: _Seen, told: Losses) -> None:
         """Collect what is in all documents; those that cannot be read are told, and have no items."""
         decode = msgspec.json.Decoder(_PlainHead).decode
@@ -249,7 +256,7 @@ class DmReader:
         names = seen.names
         for document in documents:
             if document.path is None:
-                self._items.append((document, 0, 1))
+                self._add(document, 1)
                 continue
             try:
                 data = self.source.read(document.path)
@@ -273,7 +280,7 @@ class DmReader:
             except (msgspec.DecodeError, InvalidDataset, NotFound) as error:
                 told.tell("BAD_FILE", document.key, document.path, message=str(error))
                 continue
-            self._items += [(document, position, count) for position in range(count)]
+            self._add(document, count)
             if (room := room - len(data)) > 0:
                 self._kept[document.path] = data
         names.discard("")

@@ -6,8 +6,9 @@ What is no image's, and what only DM knows, is carried along untouched.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+import msgspec
 
 from synapse_core.datasets.formats.dm_documents import Media
 from synapse_core.datasets.formats.dm_poses import Pose, find_poses
@@ -49,8 +50,7 @@ _HEAD = ("id", "classification", "attrs")
 Entry: TypeAlias = tuple[str, dict[str, Any]]
 
 
-@dataclass
-class Reading:
+class Reading(msgspec.Struct):
     """What an item is read with. labels: class -> its index; points: class -> the names of its points."""
 
     item: Item

@@ -4,7 +4,6 @@ of the other version has more to say.
 
 from __future__ import annotations
 
-import posixpath
 from typing import Any
 
 import msgspec
@@ -18,7 +17,7 @@ from synapse_core.datasets.formats.dm_tools import Entry, Reading, read_with_ent
 from synapse_core.datasets.model import Annotation, Item
 from synapse_core.datasets.naming import safe_name
 from synapse_core.datasets.report import Losses
-from synapse_core.datasets.source import is_image
+from synapse_core.datasets.source import is_image, without_extension
 
 _FOLDERS = {split: folder for folder, split in reversed(SPLITS.items())}
 
@@ -208,7 +207,7 @@ def _add_sizes(document: dict[str, Any], parts: list[_Part]) -> None:
 
 def _stem(name: str) -> str:
     """Return a name without an image's extension; that of a document without an image has none."""
-    return posixpath.splitext(name)[0] if is_image(name) else name
+    return without_extension(name) if is_image(name) else name
 
 
 def _size(item: Item) -> tuple[int, int] | None:

@@ -10,8 +10,8 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from itertools import accumulate, pairwise
+from typing import Any, Protocol
 
 import msgspec
 
@@ -22,6 +22,8 @@ _BLOCK_BYTES = 1 << 18
 # One element, or one value that is no array, may be so long.
 _MOST_VALUE_BYTES = 256 << 20
 _BETWEEN = re.compile(rb"\}\s*,\s*\{")
+# The same with white space in it.
+_WIDE = re.compile(rb"\}(?:\s+,\s*|,\s+)\{")
 _SPACE = re.compile(rb"[ \t\r\n]*")
 _POSITION = re.compile(r"trailing characters \(byte (\d+)\)")
 _WRONG = re.compile(r"malformed: .*\(byte (\d+)\)")
@@ -36,8 +38,15 @@ _raws = msgspec.json.Decoder(list[msgspec.Raw])
 _any = msgspec.json.Decoder()
 
 
-@dataclass(frozen=True)
-class Block:
+class Decodes(Protocol):
+    """What makes rows of an array's text: a decoder of msgspec, or one like it."""
+
+    def decode(self, text: bytes, /) -> list[Any]:
+        """Raises msgspec.DecodeError or UnicodeDecodeError where they are not such rows."""
+        ...
+
+
+class Block(msgspec.Struct, frozen=True):
     """Whole elements of an array, separated by commas. offset: where they begin in the file.
 
     rows: what the array's decoder made of them, None where there is none or they are not as it wants them.
@@ -76,7 +85,7 @@ class JsonFile:
         return data
 
     def arrays_of(
-        self, decoders: Mapping[str, msgspec.json.Decoder[Any]] | None = None
+        self, decoders: Mapping[str, Decodes] | None = None
     ) -> Iterator[tuple[str, Iterator[Block]]]:
         """Yield the arrays of objects at the top, each with its blocks, in the file's order.
 
@@ -151,7 +160,7 @@ class JsonFile:
                     return loose(value)
             size *= 8
 
-    def _blocks(self, decoder: msgspec.json.Decoder[Any] | None) -> Iterator[Block]:
+    def _blocks(self, decoder: Decodes | None) -> Iterator[Block]:
         """Yield the blocks of the array that begins here, and go past its end."""
         size = self._block_bytes
         if self._peek() == b"]":
@@ -176,9 +185,7 @@ class JsonFile:
             size = self._block_bytes
             self._peek()
 
-    def _cut(
-        self, data: bytes, is_all: bool, decoder: msgspec.json.Decoder[Any]
-    ) -> tuple[int | None, bool, list[Any] | None]:
+    def _cut(self, data: bytes, is_all: bool, decoder: Decodes) -> tuple[int | None, bool, list[Any] | None]:
         """Return how many bytes of the block are whole elements, whether the array ends after them, and what
         they hold where that was found on the way.
         """
@@ -271,6 +278,30 @@ def elements(data: bytes) -> list[bytes]:
         found.append(text[start:end].encode("utf-8", "surrogateescape"))
     if text[end:].strip():
         raise InvalidDataset(f"An entry is not JSON: {text[end : end + 80]!r}")
+    return found
+
+
+def places(data: bytes, count: int) -> list[tuple[int, int]]:
+    """Return where each of the `count` elements of a block begins and ends."""
+    if _WIDE.search(data) is None:
+        parts = data.split(b"},{")
+        if len(parts) == count:
+            # The braces of a border belong to the elements, the comma to neither.
+            ends = list(accumulate((len(part) + 3 for part in parts), initial=0))
+            last = len(data)
+            return [(max(0, begin - 1), min(end - 2, last)) for begin, end in pairwise(ends)]
+    borders = [(match.start() + 1, match.end() - 1) for match in _BETWEEN.finditer(data)]
+    if len(borders) == count - 1:
+        return list(
+            zip([0, *(end for _, end in borders)], [*(start for start, _ in borders), len(data)], strict=True)
+        )
+    # Such a border stands within an element too.
+    found: list[tuple[int, int]] = []
+    at = 0
+    for element in elements(data):
+        begin = data.find(element, at)
+        at = begin + len(element)
+        found.append((begin, at))
     return found
 
 

@@ -118,6 +118,7 @@ class VocReader:
             losses.tell("BAD_FILE", item.key, label, message=str(error))
             return False
         item.width, item.height, item.annotations = content.width, content.height, content.annotations
+        item.is_plain = content.is_plain
         if content.extra:
             item.extra = {"voc": content.extra}
         for one in content.broken:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+
+import msgspec
 
 from synapse_core.datasets.report import Losses
-from synapse_core.datasets.source import IMAGE_EXTENSIONS, Source, is_image
+from synapse_core.datasets.source import IMAGE_EXTENSIONS, Source, is_image, without_extension
 from synapse_core.datasets.splits import SPLIT_NAMES
 from synapse_core.errors import InvalidDataset
 
@@ -23,8 +25,7 @@ _NAMES_FILES = ("labels.txt", "classes.txt", "predefined_classes.txt")
 _MARK = re.compile(r"\s+-?[01]\s*\Z")
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(msgspec.Struct, gc=False):
     """One image. label: path of its XML file; image: path of its own; either may be missing. key: see
     Item."""
 
@@ -34,17 +35,15 @@ class Entry:
     split: str | None = None
 
 
-@dataclass
-class Layout:
+class Layout(msgspec.Struct):
     """What was found. names: the classes in the order of a list beside the files, empty where there is
     none."""
 
-    entries: list[Entry] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
+    entries: list[Entry] = []
+    names: list[str] = []
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(msgspec.Struct, frozen=True):
     """Where an XML file lies. base: what holds the whole of its set; folder: below that, of the XML file and
     so of its image; split: by the names of the folders."""
 
@@ -78,6 +77,10 @@ class _Images:
             return None
         path = f"{folder}/{found}" if folder else found
         return None if path in self.taken else path
+
+    def forget_names(self) -> None:
+        """Give back the memory of what `find` can make again, should it be asked again."""
+        self._stems.clear()
 
     def others(self, folder: str) -> list[str]:
         """Return the paths of the images of a folder that are not taken."""
@@ -118,12 +121,13 @@ class LayoutFinder:
         for label in labels:
             folder, _, name = label.rpartition("/")
             place = places[folder]
-            stem = posixpath.splitext(name)[0]
+            stem = without_extension(name)
             entry = Entry(label, None, self._key(place, posixpath.join(place.folder, stem)), place.split)
             self._take(entry, place, stem)
             layout.entries.append(entry)
         if self._source.only is None:
             self._add_unlabelled(layout, places)
+        self._images.forget_names()
         for base in dict.fromkeys(place.base for place in places.values()):
             self._read_splits(base, layout)
             layout.names += [name for name in self._names(base) if name not in layout.names]
@@ -205,11 +209,12 @@ class LayoutFinder:
         )
         if place is None:
             return
-        listed = listed_stems(self._source, place, self.folders[place][1])
+        files = self.folders[place][1]
+        listed = listed_stems(self._source, place, files)
         prefix = f"{base}/" if self._has_several and base else ""
         waiting = dict(listed)
         for one in layout.entries:
-            stem = one.key if one.image is None and one.label is not None else posixpath.splitext(one.key)[0]
+            stem = one.key if one.image is None and one.label is not None else without_extension(one.key)
             if not stem.startswith(prefix):
                 continue
             found = listed.get(stem[len(prefix) :])
@@ -217,12 +222,12 @@ class LayoutFinder:
                 stem = posixpath.splitext(one.label.rpartition("/")[2])[0]
                 found = listed.get(stem)
             if found is not None:
-                one.split = found[0]
+                one.split = found
                 waiting.pop(stem.removeprefix(prefix), None)
-        for stem, (_, where) in waiting.items():
-            self._found.tell(
-                "IMAGE_MISSING", stem, where, message="it is listed, and has neither image nor XML file"
-            )
+        for stem, _, where in _listed_lines(self._source, place, files) if waiting else ():
+            if waiting.pop(stem, None) is not None:
+                message = "it is listed, and has neither image nor XML file"
+                self._found.tell("IMAGE_MISSING", stem, where, message=message)
 
     def _names(self, base: str) -> list[str]:
         """Return the classes that a list beside the files names."""
@@ -244,9 +249,16 @@ class LayoutFinder:
         return [line.strip() for line in lines if line.strip()]
 
 
-def listed_stems(source: Source, folder: str, files: list[str]) -> dict[str, tuple[str, str]]:
-    """Return name without extension -> (split, file and line) of the lists of splits in a folder."""
-    listed: dict[str, tuple[str, str]] = {}
+def listed_stems(source: Source, folder: str, files: list[str]) -> dict[str, str]:
+    """Return name without extension -> split of the lists of splits in a folder."""
+    listed: dict[str, str] = {}
+    for stem, split, _ in _listed_lines(source, folder, files):
+        listed.setdefault(stem, split)
+    return listed
+
+
+def _listed_lines(source: Source, folder: str, files: list[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield (name without extension, split, file and line) of the lists of splits in a folder."""
     # What is in train or val too is in trainval for the sake of both.
     for name in sorted(files, key=lambda name: name.lower() == "trainval.txt"):
         stem, extension = posixpath.splitext(name.lower())
@@ -255,10 +267,11 @@ def listed_stems(source: Source, folder: str, files: list[str]) -> dict[str, tup
             continue
         path = posixpath.join(folder, name)
         for number, line in enumerate(source.read(path).decode("utf-8-sig", "replace").splitlines(), 1):
-            entry = _MARK.sub("", line.strip())
+            entry = line.strip()
+            if entry.endswith(("0", "1")):
+                entry = _MARK.sub("", entry)
             if entry and not entry.startswith("# "):
-                listed.setdefault(entry, (split, f"{path}:{number}"))
-    return listed
+                yield entry, split, f"{path}:{number}"
 
 
 def _all_folders(source: Source) -> dict[str, tuple[list[str], list[str]]]:

@@ -200,7 +200,7 @@ def _entries(source: Source, base: str, by_name: dict[str, str]) -> Iterator[_En
     for stem, masks in sorted(found.items()):
         image = images.get(stem)
         key = image.rpartition("/")[2] if image else f"{stem}.jpg"
-        split = listed[stem][0] if stem in listed else None
+        split = listed.get(stem)
         yield _Entry(key, split, image, masks.get("segmentationclass"), masks.get("segmentationobject"))
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
 from typing import Any
 from xml.etree.ElementTree import Element, tostring
+
+import msgspec
 
 from synapse_core.datasets.model import NO_CLASS, Annotation, Box, Kind, Polygon
 from synapse_core.datasets.xml_text import InvalidXml, parse_xml, text_of, value_of
@@ -61,8 +62,7 @@ _NAME = re.compile(rb"<object>\s*<name>([^<&]*)</name>")
 _FILE_NAME = re.compile(r"<filename>([^<&]*)</filename>")
 
 
-@dataclass
-class Broken:
+class Broken(msgspec.Struct):
     """An object that cannot be read: its number in the file, from 1, and why."""
 
     number: int
@@ -70,19 +70,19 @@ class Broken:
     text: str = ""
 
 
-@dataclass
-class Content:
+class Content(msgspec.Struct):
     """What an XML file says. extra: what a Pascal VOC target gets back and others have no place for.
 
-    swapped: annotations whose corners stood in another order.
+    swapped: annotations whose corners stood in another order. is_plain: see Item.
     """
 
     width: int | None
     height: int | None
-    annotations: list[Annotation] = field(default_factory=list)
-    broken: list[Broken] = field(default_factory=list)
-    swapped: list[Annotation] = field(default_factory=list)
-    extra: dict[str, Any] = field(default_factory=dict)
+    annotations: list[Annotation] = []
+    broken: list[Broken] = []
+    swapped: list[Annotation] = []
+    extra: dict[str, Any] = {}
+    is_plain: bool = False
 
 
 class Texts:
@@ -112,6 +112,7 @@ class Texts:
             return None
         pieces, (xmin, ymin, xmax, ymax) = found
         content = Content(int(head[5]) or None, int(head[6]) or None)
+        is_plain = len(pieces) > 1
         labels, offset, add = self._labels, self._offset, content.annotations.append
         for name, before, left, top, right, bottom, after in zip(
             pieces[1::_COLUMNS],
@@ -126,6 +127,7 @@ class Texts:
             label = labels.get(name)
             if label is None:
                 label = labels.get(name.strip(), NO_CLASS)
+                is_plain = is_plain and label != NO_CLASS
             annotation = Annotation(
                 label, (left - offset, top - offset, right - left + offset, bottom - top + offset)
             )
@@ -139,6 +141,8 @@ class Texts:
                 self._marks[marks] = attributes = _attributes_of_marks(_MARK.findall(marks))
             if attributes:
                 annotation.attributes = attributes.copy()
+                is_plain = False
+        content.is_plain = is_plain
         if head[1] or head[3] or head[7] or head[8]:
             _keep_head(content.extra, (head[1], head[3]), head[7], head[8])
         return content
@@ -161,6 +165,10 @@ class Texts:
             content.annotations.append(annotation)
             if is_swapped:
                 content.swapped.append(annotation)
+        content.is_plain = bool(content.annotations) and all(
+            one.label != NO_CLASS and one.attributes is None and one.box and not (one.shape or one.angle)
+            for one in content.annotations
+        )
         others = [_raw(element) for element in root if element.tag not in _KNOWN_OF_IMAGE]
         depth = None if size is None else text_of(size, "depth")
         _keep_head(content.extra, others, depth, text_of(root, "segmented"))

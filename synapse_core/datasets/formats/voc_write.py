@@ -6,7 +6,6 @@ Texts are formatted and escaped, not built from elements: that is what makes it 
 
 from __future__ import annotations
 
-import posixpath
 import re
 from typing import Any
 
@@ -16,6 +15,7 @@ from synapse_core.datasets.format import Piece, Writer, WriterSetup
 from synapse_core.datasets.formats.upright import box_around, drop_fields, is_kept, upright_box, wrote
 from synapse_core.datasets.model import Annotation, Box, Item, Polygon
 from synapse_core.datasets.report import Losses
+from synapse_core.datasets.source import without_extension
 from synapse_core.datasets.xml_text import escaped
 
 # %.10g: all digits that a pixel below 10,000 needs for a millionth, and 48 for 48.0.
@@ -72,7 +72,7 @@ class VocWriter:
             for one in item.annotations:
                 losses.leave(one, item, "NOT_SUPPORTED", item.media)
             return
-        stem = posixpath.splitext(name)[0]
+        stem = without_extension(name)
         body = self._objects(item, losses)
         text = f"<annotation>\n{_head(name, item)}{body}</annotation>\n"
         self.target.write(f"Annotations/{stem}.xml", text.encode())

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from dataclasses import dataclass, field, replace
 from typing import Any, TypeGuard
+
+import msgspec
 
 from synapse_core.datasets.glance import Glance
 from synapse_core.datasets.report import Losses
-from synapse_core.datasets.source import Source, inside, is_image
+from synapse_core.datasets.source import Source, inside, is_image, without_extension
 from synapse_core.datasets.splits import SPLIT_NAMES
 from synapse_core.errors import InvalidDataset
 
@@ -24,8 +25,7 @@ _NAMES_FILES = ("classes.txt", "obj.names", "names.txt", "labels.txt")
 _YAML = (".yaml", ".yml")
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(msgspec.Struct, frozen=True):
     """One image: path below the source's root, key below its folder of images, split."""
 
     path: str
@@ -38,17 +38,16 @@ class Image:
         return label_path(self.path)
 
 
-@dataclass
-class Layout:
+class Layout(msgspec.Struct):
     """What a YOLO dataset says of itself. names: class id -> name; keypoints: (how many, values of each)."""
 
     config: str | None = None
-    names: dict[int, str] = field(default_factory=dict)
+    names: dict[int, str] = {}
     keypoints: tuple[int, int] | None = None
     keypoint_names: tuple[str, ...] = ()
-    images: list[Image] = field(default_factory=list)
+    images: list[Image] = []
     splits: tuple[str, ...] = ()
-    info: dict[str, Any] = field(default_factory=dict)
+    info: dict[str, Any] = {}
 
 
 def find_config(source: Source) -> str | None:
@@ -118,14 +117,14 @@ def _images_of(source: Source, lists: dict[str, list[str]], found: Losses) -> li
                 found.tell("SPLIT_DROPPED", place, place, message=message)
     taken = Counter((image.split, image.key) for image in images.values())
     return [
-        replace(image, key=image.path) if taken[image.split, image.key] > 1 else image
+        msgspec.structs.replace(image, key=image.path) if taken[image.split, image.key] > 1 else image
         for image in images.values()
     ]
 
 
 def label_path(image: str) -> str:
     """Return where the label of an image is."""
-    stem = posixpath.splitext(image)[0]
+    stem = without_extension(image)
     before, found, after = f"/{stem}".rpartition("/images/")
     return (f"{before}/labels/{after}" if found else f"/{stem}")[1:] + ".txt"
 

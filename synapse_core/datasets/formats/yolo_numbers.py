@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from posixpath import splitext
-
 from synapse_core.datasets.formats.yolo_layout import label_path
 from synapse_core.datasets.model import Annotation, Box
+from synapse_core.datasets.source import without_extension
 
 # Half of the last of six digits.
 ROUNDING = 0.5e-6
@@ -72,5 +71,5 @@ def label_of(split: str, name: str) -> str:
     return (
         label_path(f"images/{split}/{name}")
         if "images/" in name
-        else f"labels/{split}/{splitext(name)[0]}.txt"
+        else f"labels/{split}/{without_extension(name)}.txt"
     )

@@ -137,7 +137,6 @@ class YoloWriter:
         if item.annotations:
             losses.largest_error_pixels = max(losses.largest_error_pixels, error)
         after = losses.after
-        told = ItemLosses(item, losses)
         if item.is_plain and self._task == "detect":
             rows = []
             least_width, least_height = width * ROUNDING, height * ROUNDING
@@ -145,7 +144,7 @@ class YoloWriter:
                 label = annotation.label
                 x, y, w, h = annotation.box  # type: ignore[misc]  # is_plain says that it has one
                 if w < least_width or h < least_height:
-                    told.leave(annotation, "ZERO_AREA", _TOO_SMALL)
+                    losses.leave(annotation, item, "ZERO_AREA", _TOO_SMALL)
                     continue
                 after[label] += 1
                 rows.append(
@@ -155,14 +154,18 @@ class YoloWriter:
             losses.counts["box", "written"] += len(rows)
             return rows
         rows = []
+        told = ItemLosses(item, losses)
         written: Counter[Kind] = Counter()
+        unread: Counter[Kind] = Counter()
         for annotation in item.annotations:
             shape = annotation.shape
-            if isinstance(shape, Unread) and fits(annotation, width, height):
-                told.change(annotation, shape.kind, TO_BOX[shape.kind])
+            if type(shape) is Unread and fits(annotation, width, height):
+                shown = shape.kind
+                if shown not in unread:
+                    told.change(annotation, shown, TO_BOX[shown])
+                unread[shown] += 1
                 rows.append(f"{annotation.label} {box_numbers(annotation.box, width, height)}\n")  # type: ignore[arg-type]
                 after[annotation.label] += 1
-                written[shape.kind] += 1
                 continue
             kind = kind_of(annotation)
             row = self._row(annotation, kind, width, height, told)
@@ -170,8 +173,10 @@ class YoloWriter:
                 rows.append(row)
                 after[annotation.label] += 1
                 written[kind] += 1
+        for kind, number in unread.items():
+            told.repeat(kind, TO_BOX[kind], number - 1)
         told.close()
-        for kind, number in written.items():
+        for kind, number in (written + unread).items():
             losses.counts[kind, "written"] += number
         return rows
 
