@@ -41,13 +41,14 @@ class AuditLog:
 
         Where it cannot be written, the call has been answered even so: a warning in the server's log says it.
         """
-        told = masked_data({"arguments": _without_named_secrets(arguments), "facts": facts}, found_forms())
+        known = {key: value for key, value in facts.items() if value is not None}
+        shown, told = masked_data([_without_named_secrets(arguments), known], found_forms())
         line = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "tool": tool[:_VALUE_CHARS],
-            "arguments": _short(told["arguments"]),
+            "arguments": _short(shown),
             "milliseconds": round(seconds * 1000, 1),
-            **{key: value for key, value in told["facts"].items() if value is not None},
+            **told,
         }
         try:
             self._append(_encoded(line) + b"\n")

@@ -38,7 +38,7 @@ from synapse_mcp.app import App
 from synapse_mcp.argument_texts import unfit_text
 from synapse_mcp.call_records import audit_call
 from synapse_mcp.fencing import QUOTED, with_mark
-from synapse_mcp.links import links_of, without_links
+from synapse_mcp.links import has_links, links_of, without_links
 from synapse_mcp.masking import forget_forms, masked, masked_data
 from synapse_mcp.output_schemas import output_schema
 from synapse_mcp.principals import Scope, current_principal
@@ -190,7 +190,7 @@ class SynapseServer(ReadingServer):
             return failure("invalid_arguments", f"{name}: {problem}", hint=_CORRECT)
         try:
             result = await super().call_tool(name, arguments, context)
-            if isinstance(result, CallToolResult) and context is not None:
+            if isinstance(result, CallToolResult) and has_links(result) and context is not None:
                 return without_links(result, context.protocol_version)
             return result
         except ToolError as error:

@@ -19,11 +19,11 @@ def audit_call(
     context: Context[App, Any] | None,
 ) -> None:
     """Record a call that has ended. result: None where it was cancelled, or refused by the protocol."""
-    app = None if context is None else context.request_context.lifespan_context
-    if context is None or not isinstance(app, App) or app.audit is None:
+    request = None if context is None else context.request_context
+    if request is None or not isinstance(app := request.lifespan_context, App) or app.audit is None:
         return
     principal = current_principal()
-    client = context.session.client_params
+    client = request.session.client_params
     app.audit.record(
         tool,
         arguments,

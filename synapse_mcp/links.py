@@ -31,6 +31,11 @@ def links_of(record: Any) -> list[ResourceLink]:
     return record.links() if isinstance(record, Linked) else []
 
 
+def has_links(result: CallToolResult) -> bool:
+    """Tell whether an answer links to resources."""
+    return any(isinstance(part, ResourceLink) for part in result.content)
+
+
 def without_links(result: CallToolResult, protocol_version: str | None) -> CallToolResult:
     """Return an answer as a client of this version can read it: older ones know no links."""
     if protocol_version is None or protocol_version >= _SINCE:
