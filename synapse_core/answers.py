@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from synapse_core.decoding import decoded
+
 Choice = Literal["accept", "decline", "cancel"]
 
 # What can be the name of a file: those of pipelines begin with the name of the action.
@@ -55,7 +57,7 @@ class Answers:
             content = self._file(question_id).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return msgspec.json.decode(content, type=Answer)
+        return decoded(content, Answer)
 
     def has(self, question_id: str) -> bool:
         return self._file(question_id).exists()

@@ -18,6 +18,7 @@ import msgspec
 from synapse_core import params as parameters
 from synapse_core.base_action import NoResult
 from synapse_core.config import ActionConfig
+from synapse_core.decoding import decoded
 from synapse_core.discovery import ActionClass, PluginDiscovery
 from synapse_core.enums import PluginCategory
 from synapse_core.errors import PluginLoadError, SynapseError, ValidationError
@@ -112,7 +113,7 @@ def main(root: str) -> None:
         _divert_standard_streams()
         discovery = PluginDiscovery.from_path(root)
         for line in questions:
-            reply = answer(discovery, msgspec.json.decode(line, type=Query))
+            reply = answer(discovery, decoded(line, Query))
             answers.write(msgspec.json.encode(reply, enc_hook=str) + b"\n")
             answers.flush()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from synapse_core.decoding import decoded
 from synapse_core.describe import Answer, Query
 from synapse_core.environment import passed_environment
 from synapse_core.errors import PluginLoadError
@@ -50,7 +51,7 @@ class PluginChild:
         with self._lock:
             self.used = time.monotonic()
             line = self._exchange(msgspec.json.encode(query) + b"\n")
-        return msgspec.json.decode(line, type=Answer)
+        return decoded(line, Answer)
 
     @property
     def is_alive(self) -> bool:

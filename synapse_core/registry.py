@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from synapse_core.config import CONFIG_NAME, PluginConfig, load_config
+from synapse_core.decoding import decoded
 from synapse_core.describe import ActionSpec, Answer, Description, Issue, Query
 from synapse_core.discovery import PASSED_OVER
 from synapse_core.errors import (
@@ -181,7 +182,7 @@ class Registry:
     def _describe(self, plugin: Plugin, content: str) -> Description:
         stored = self._cache / f"{content}.json"
         try:
-            return msgspec.json.decode(stored.read_bytes(), type=Description)
+            return decoded(stored.read_bytes(), Description)
         except (FileNotFoundError, UnicodeDecodeError, msgspec.MsgspecError):
             pass  # not described yet, or by another version
         description = self._ask(plugin, content, Query()).description or Description()

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from synapse_core.decoding import decoded
 from synapse_core.processes import ProcessId
 
 T = TypeVar("T")
@@ -358,7 +359,7 @@ class RunFolder:
             content = (self.path / name).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return msgspec.json.decode(content, type=kind)
+        return decoded(content, kind)
 
 
 def _is_gone(folder: RunFolder) -> bool:

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module imports from the lines above its own; on its own line, from inside its own package and from what
 # stands left of it. `__init__` is synapse_core itself, which knows where every public name lives.
 LAYERS: dict[int, tuple[str, ...]] = {
-    1: ("errors", "enums", "plain_text", "yaml_lines", "processes"),
+    1: ("errors", "enums", "plain_text", "yaml_lines", "decoding", "processes"),
     2: ("types", "events", "schemas", "archives", "run_folder", "run_ending", "answers", "forms"),
     3: ("database",),
     4: ("datasets", "storage"),
@@ -197,6 +197,7 @@ NAMED_OBJECTS = {
     "synapse_core.backend.service.routes.LISTS": "table: address -> call that gives a list",
     "synapse_core.backend.service.routes.ROUTES": "table: the REST API",
     "synapse_core.base_action._integrations": "table: framework -> integration",
+    "synapse_core.decoding._preparing": "lock: one class is prepared at a time",
     "synapse_core.config._WANTED": "table: words for pydantic's findings",
     "synapse_core.datasets._HOMES": "table: public name -> module",
     "synapse_core.datasets.formats._ALIASES": "table: other name -> format",
@@ -785,6 +786,26 @@ def test_one_place_is_in_charge(call: str):
         if module.name not in ONE_PLACE[call]
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == call
+    ]
+
+    assert not wrong, "\n".join(wrong)
+
+
+def test_classes_are_prepared_for_decoding_in_one_place():
+    """Two threads that have msgspec prepare one class at the same moment end the process."""
+    wrong = [
+        f"{where(module, node.lineno)}: {ast.unparse(node)[:70]}"
+        for module in OURS.values()
+        if module.name != "synapse_core.decoding"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call)
+        and (
+            ast.unparse(node.func) == "msgspec.convert"
+            or (
+                ast.unparse(node.func) == "msgspec.json.decode"
+                and any(keyword.arg == "type" for keyword in node.keywords)
+            )
+        )
     ]
 
     assert not wrong, "\n".join(wrong)

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from synapse_core.decoding import decoded
 from synapse_core.errors import (
     BackendConflict,
     BackendError,
@@ -59,7 +60,7 @@ class Answer:
     def decoded(self, kind: type[T]) -> T:
         """Return the body as a record of `kind`. Raises InvalidAnswer naming what came instead."""
         try:
-            return msgspec.json.decode(self.body, type=kind)
+            return decoded(self.body, kind)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self.invalid(f"which is not what was asked for ({error})") from error
 

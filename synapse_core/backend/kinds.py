@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import msgspec
 import sqlalchemy as sa
 
 from synapse_core.backend import records, tables
 from synapse_core.backend.protocol import PAGE_SIZE, Filters
+from synapse_core.decoding import converted
 from synapse_core.errors import BackendRejected, RecordNotFound, did_you_mean
 
 R = TypeVar("R", bound=records.Record)
@@ -164,7 +164,7 @@ class Kind(Generic[R]):
 
     def _record(self, row: Mapping[str, Any]) -> R:
         values = {str(name): value for name, value in row.items() if name != "rest"} | (row.get("rest") or {})
-        return msgspec.convert(values, self.record)
+        return converted(values, self.record)
 
     def _can_be(self, record_id: object) -> bool:
         if isinstance(self.table.c.id.type, sa.String):

@@ -33,6 +33,7 @@ from synapse_core.datasets.target import (
     refuse_inside,
     refuse_taken,
 )
+from synapse_core.decoding import decoded
 from synapse_core.errors import InvalidRequest, LossyConversion, UnknownFormat
 
 _encoder = msgspec.json.Encoder()
@@ -291,7 +292,7 @@ def _url_target(url: str) -> FolderTarget:
 def _in_text(entry: Loss) -> Loss:
     """Return an entry without the bytes of file names that are no text."""
     text = json.dumps(msgspec.to_builtins(entry), ensure_ascii=False)
-    return msgspec.json.decode(text.encode("utf-8", "replace"), type=Loss)
+    return decoded(text.encode("utf-8", "replace"), Loss)
 
 
 def _in_order(splits: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ import msgspec
 from synapse_core.datasets.card import CARD_NAME
 from synapse_core.datasets.likeness import Likeness, likeness
 from synapse_core.datasets.reading import OpenDataset, open_dataset
+from synapse_core.decoding import decoded
 from synapse_core.errors import InvalidDataset, NotFound
 
 _MEMORY_BYTES = 8 << 20
@@ -98,6 +99,6 @@ def fill_shelf(shelf: Shelf, source: str | Path, source_format: str, options: Ma
 def _renamed(opened: OpenDataset) -> dict[str, str]:
     """Return what a conversion that made this dataset tells of new names."""
     try:
-        return msgspec.json.decode(opened.reader.source.read(CARD_NAME), type=_Card).renamed
+        return decoded(opened.reader.source.read(CARD_NAME), _Card).renamed
     except (NotFound, InvalidDataset, msgspec.DecodeError):
         return {}

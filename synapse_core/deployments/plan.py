@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from synapse_core.decoding import converted
 from synapse_core.errors import InvalidRequest
 from synapse_core.run_folder import Resources
 
@@ -77,7 +78,7 @@ def plan_of(config: dict[str, Any] | None) -> Plan | None:
     if config is None or config.get("import_path") != BUILDER:
         return None
     try:
-        return msgspec.convert(config.get("args"), Plan)
+        return converted(config.get("args"), Plan)
     except msgspec.ValidationError:
         return None  # another Synapse's, whose form is not known here
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from synapse_core.decoding import converted
 from synapse_core.deployments.plan import Plan
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def build(arguments: Mapping[str, Any]) -> Any:
     """Return the Serve application of a plan. Serve calls this on the cluster."""
     from ray import serve  # on the cluster, where it is loaded
 
-    plan = msgspec.convert(dict(arguments), Plan)
+    plan = converted(dict(arguments), Plan)
     if plan.is_decorated:
         # It brings its own routes, which Serve ties to its class: only it can make the application.
         deployment = load_class(plan)
@@ -41,7 +42,7 @@ class Replica:
     """One process that serves a plugin's class. It imports the plugin itself; Serve does not."""
 
     async def __init__(self, arguments: dict[str, Any]) -> None:  # type: ignore[misc]  # Serve awaits it
-        plan = msgspec.convert(arguments, Plan)
+        plan = converted(arguments, Plan)
         os.environ.update(environment_of(plan))
         found = load_class(plan)
         if not isinstance(found, type):

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from synapse_core.decoding import decoded
 from synapse_core.deployments.plan import Plan, plan_of
 from synapse_core.errors import InvalidRequest, RayUnavailable
 from synapse_core.executors.base import Notify
@@ -174,7 +175,7 @@ class ServeServer:
                 f"Ray Serve did not tell what is there ({status}): {answer.decode(errors='replace')[-500:]}",
                 hint="Try again; if it stays so, read the logs of the cluster's dashboard.",
             )
-        details = msgspec.json.decode(answer, type=_Details)
+        details = decoded(answer, _Details)
         if details.proxies:
             self._http = details.http_options
         return details

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from synapse_core.decoding import converted
 from synapse_core.enums import ActionState, ActionStatus, RunState, RunStatus
 from synapse_core.runs.action_entry import ActionEntry
 from synapse_core.runs.run import Run
@@ -128,7 +129,7 @@ class PipelineProgress(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> PipelineProgress:
         """Return the record that `to_dict` made plain. Raises msgspec.ValidationError for another one."""
-        return msgspec.convert(data, cls)
+        return converted(data, cls)
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,7 +148,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Checkpoint:
         """Return the record that `to_dict` made plain. Raises msgspec.ValidationError for another one."""
-        return msgspec.convert(data, cls)
+        return converted(data, cls)
 
 
 def checkpoints_of(run: Run) -> list[Checkpoint]:

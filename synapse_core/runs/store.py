@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from synapse_core.database import open_database
 from synapse_core.database import runs as table
+from synapse_core.decoding import decoded
 from synapse_core.enums import RunState
 from synapse_core.errors import DiskFull
 from synapse_core.processes import ProcessId
@@ -173,9 +174,9 @@ def _is_full(error: OperationalError) -> bool:
 
 def _decoded(row: Any) -> RunRow:
     return RunRow(
-        run=msgspec.json.decode(row.snapshot, type=Run),
+        run=decoded(row.snapshot, Run),
         events_read=row.events_read,
         events_stored=row.events_read,
-        submitter=msgspec.json.decode(row.submitter, type=ProcessId),
+        submitter=decoded(row.submitter, ProcessId),
         fingerprint=row.fingerprint,
     )

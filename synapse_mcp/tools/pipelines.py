@@ -10,6 +10,7 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult
 from pydantic import Field
 
+from synapse_core.decoding import converted
 from synapse_core.errors import InvalidRequest, did_you_mean
 from synapse_core.pipelines.graph import PipelineAction
 from synapse_core.pipelines.plan import find_named, plan_pipeline
@@ -106,8 +107,8 @@ def action_asked(value: Any) -> PipelineAction:
     fields = {key: entry for key, entry in value.items() if key != "max_attempts" and entry is not None}
     retry = {"max_attempts": value.get("max_attempts") or 1}
     try:
-        policy = msgspec.convert(retry, RetryPolicy)
-        return msgspec.convert({**fields, "retry": policy}, PipelineAction)
+        policy = converted(retry, RetryPolicy)
+        return converted({**fields, "retry": policy}, PipelineAction)
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"The action {value.get('action')!r} of the pipeline: {error}.") from error
 

@@ -176,7 +176,7 @@ async def test_an_unknown_run_is_told_with_the_ids_of_runs(client):
     run = await finished(client)
 
     with pytest.raises(MCPError) as caught:
-        await client.read_resource(f"synapse://runs/{run['run_id'][:-1]}x")
+        await client.read_resource(f"synapse://runs/{run['run_id'][:-1]}!")
 
     assert caught.value.data["nearest"] == [run["run_id"]]
     assert run["run_id"] in caught.value.message

@@ -23,6 +23,7 @@ from synapse_core.actions.model_files import as_mapping, model_folder
 from synapse_core.archives import MOST_BYTES
 from synapse_core.backend.records import Model
 from synapse_core.backend_choice import open_backend
+from synapse_core.decoding import converted, decoded
 from synapse_core.environment import default_home
 from synapse_core.errors import (
     ExecutionError,
@@ -65,7 +66,7 @@ class ServeSettings(msgspec.Struct, frozen=True):
 
     @classmethod
     def of_this_process(cls) -> ServeSettings:
-        return msgspec.json.decode(os.environ.get(SETTINGS_VARIABLE, "{}"), type=cls)
+        return decoded(os.environ.get(SETTINGS_VARIABLE, "{}"), cls)
 
 
 class _Held:
@@ -299,7 +300,7 @@ class BaseServeDeployment:
             return {}
         told = self.settings
         if model_id == str(told.model) and told.folder is not None and Path(told.folder).is_dir():
-            return as_mapping(msgspec.convert(told.record, Model), path=Path(told.folder))
+            return as_mapping(converted(told.record, Model), path=Path(told.folder))
         until, failure = self._failed.get(model_id, (0.0, None))
         if failure is not None and until > time.monotonic():
             raise failure

@@ -19,6 +19,7 @@ from starlette.datastructures import UploadFile
 
 from synapse_core.backend.protocol import Backend
 from synapse_core.backend.service.uploads import Uploads
+from synapse_core.decoding import decoded
 from synapse_core.errors import BackendRejected
 
 T = TypeVar("T")
@@ -35,7 +36,7 @@ class Posted:
     def decoded(self, kind: type[T]) -> T:
         """Return the JSON as `kind`. Raises BackendRejected telling what does not fit."""
         try:
-            return msgspec.json.decode(self.content or b"{}", type=kind)
+            return decoded(self.content or b"{}", kind)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BackendRejected(f"The body cannot be taken: {error}") from error
 

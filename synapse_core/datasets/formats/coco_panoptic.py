@@ -18,6 +18,7 @@ from synapse_core.datasets.model import Annotation, ClassDef, Header, Item, Mask
 from synapse_core.datasets.options import ConvertOptions
 from synapse_core.datasets.report import Losses
 from synapse_core.datasets.source import Source, inside
+from synapse_core.decoding import decoded
 from synapse_core.errors import InvalidDataset, NotFound
 
 _MOST_BYTES = 1 << 30
@@ -79,7 +80,7 @@ class PanopticReader:
         orphans: list[tuple[str, str]] = []
         for path in files:
             try:
-                document = msgspec.json.decode(source.read(path, _MOST_BYTES), type=_Document)
+                document = decoded(source.read(path, _MOST_BYTES), _Document)
             except msgspec.DecodeError as error:
                 raise InvalidDataset(f"{path} cannot be read as panoptic COCO: {error}") from error
             for category in document.categories:

@@ -14,6 +14,7 @@ import msgspec
 
 from synapse_core.datasets.formats.json_stream import elements, loose
 from synapse_core.datasets.model import Annotation, Box, Kind, Mask, Polygon, Shape, Text, Unread
+from synapse_core.decoding import converted
 
 
 class Rle(msgspec.Struct, gc=False):
@@ -269,7 +270,7 @@ def _read_row(element: bytes) -> Row | BrokenRow:
     if isinstance(crowd := fields.get("iscrowd"), bool | str):
         fields["iscrowd"] = int(str(crowd).lower() in ("1", "true"))
     try:
-        row = msgspec.convert(fields, Row, strict=False)
+        row = converted(fields, Row, strict=False)
     except msgspec.ValidationError as error:
         return BrokenRow(str(error), kind, "", repr(data)[:80], number, owner)
     row.extra = extra or None

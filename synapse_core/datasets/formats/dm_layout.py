@@ -19,6 +19,7 @@ from synapse_core.datasets.glance import Glance
 from synapse_core.datasets.model import ClassDef
 from synapse_core.datasets.report import Losses
 from synapse_core.datasets.source import Source, is_image
+from synapse_core.decoding import decoded
 from synapse_core.errors import InvalidDataset
 
 DOCUMENTS, IMAGES, META, CLASSES = "json", "original_files", "meta", "classes.json"
@@ -151,7 +152,7 @@ def _stem(path: str) -> str:
 
 def _read_classes(source: Source, found: Losses) -> list[ClassDef]:
     try:
-        return msgspec.json.decode(source.read(CLASSES), type=list[ClassDef])
+        return decoded(source.read(CLASSES), list[ClassDef])
     except msgspec.DecodeError as error:
         found.tell("BAD_FILE", CLASSES, CLASSES, message=str(error))
         return []

@@ -31,6 +31,7 @@ from typing import Any
 
 import msgspec
 
+from synapse_core.decoding import decoded
 from synapse_core.environment import passed_environment
 from synapse_core.errors import RayUnavailable
 from synapse_core.executors.base import Notify
@@ -84,7 +85,7 @@ class LocalHead:
     def record(self) -> HeadRecord | None:
         """Return the head that was started last and not stopped, dead or alive."""
         try:
-            return msgspec.json.decode((self.folder / "cluster.json").read_bytes(), type=HeadRecord)
+            return decoded((self.folder / "cluster.json").read_bytes(), HeadRecord)
         except (FileNotFoundError, msgspec.DecodeError):
             # A record of another version is as good as none: the processes still bear the mark.
             return None

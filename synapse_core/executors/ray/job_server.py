@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from synapse_core.decoding import decoded
 from synapse_core.errors import InvalidRequest, RayUnavailable
 
 _ASK_SECONDS = 3.0
@@ -78,7 +79,7 @@ class JobServer:
                 break
         self._let_in(status)
         try:
-            msgspec.json.decode(body, type=_Version)
+            decoded(body, _Version)
         except msgspec.MsgspecError:
             raise RayUnavailable(
                 f"A Ray job server was asked for at {self.url}; what answers there is none.", hint=_GIVE_URL
@@ -118,7 +119,7 @@ class JobServer:
     def job(self, run_id: str) -> Job | None:
         """Return what is known of a job, None where there is none of this id."""
         status, body = self.call("GET", f"/api/jobs/{quote(run_id)}")
-        return None if status == 404 else msgspec.json.decode(self._good(status, body), type=Job)
+        return None if status == 404 else decoded(self._good(status, body), Job)
 
     def stop(self, run_id: str) -> None:
         """Ask a job to stop; the answer does not tell whether it does. One that is gone needs no stop."""
@@ -156,7 +157,7 @@ class JobServer:
     def nodes(self) -> list[dict[str, float]]:
         """Return what each live node has, by Ray's names: "CPU", "GPU", "memory" (bytes) among them."""
         status, body = self.call("GET", "/api/v0/nodes?detail=true&limit=1000")
-        answer = msgspec.json.decode(self._good(status, body), type=_Nodes)
+        answer = decoded(self._good(status, body), _Nodes)
         found = answer.data["result"]["result"]
         return [node["resources_total"] for node in found if node["state"] == "ALIVE"]
 

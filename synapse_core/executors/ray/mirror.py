@@ -27,6 +27,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from synapse_core.answers import Answer, Answers
+from synapse_core.decoding import decoded
 from synapse_core.discovery import PASSED_OVER
 from synapse_core.errors import InvalidRequest, SynapseError
 from synapse_core.events import decode_line, is_terminal
@@ -62,7 +63,7 @@ class Desk:
         """Take a run for a worker. Returns the request, or None where somebody else has the run."""
         folder = RunFolder(path)
         request = folder.request()
-        wanted = msgspec.json.decode(claim, type=Claim)
+        wanted = decoded(claim, Claim)
         # The same claim may come twice: the first answer can get lost with a desk that died.
         if request is None or not (folder.claim(wanted) or folder.claimed() == wanted):
             return None
@@ -93,7 +94,7 @@ class Desk:
 
     def finish(self, path: str, ending: bytes) -> None:
         """Write down how the worker ended; everything else of the run is here."""
-        RunFolder(path).write_exit(msgspec.json.decode(ending, type=Exit))
+        RunFolder(path).write_exit(decoded(ending, Exit))
 
     def pack(self, root: str) -> str:
         """Pack a plugin's folder and return the digest under which `package` gives it out."""
@@ -129,7 +130,7 @@ class Shipper:
                 threading.Thread(target=self._ship, args=(Path(path),), daemon=True).start()
 
     def _ship(self, path: Path) -> None:
-        shipment = msgspec.json.decode((path / "shipment.json").read_bytes(), type=Shipment)
+        shipment = decoded((path / "shipment.json").read_bytes(), Shipment)
         folder = RunFolder(path)
         sizes: dict[str, int] = {}
         while True:
@@ -163,7 +164,7 @@ def distant_folder(order: RunOrder, claim: Claim) -> Iterator[RunFolder | None]:
     if answer is None:
         yield None
         return
-    request = msgspec.json.decode(answer, type=RunRequest)
+    request = decoded(answer, RunRequest)
     folder = RunFolder(_base() / "runs" / hashlib.sha256(order.path.encode()).hexdigest()[:16])
     try:
         root = str(_unpacked(desk, request.root)) if request.root else ""
@@ -245,7 +246,7 @@ def _bring_file(
     for question_id, answer in answers.items():
         here.put(question_id, answer)
     if stop is not None and folder.stop_requested() is None:
-        folder.request_stop(msgspec.json.decode(stop, type=StopRequest).force)
+        folder.request_stop(decoded(stop, StopRequest).force)
     return known is None or bool(data)
 
 
