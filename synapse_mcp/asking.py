@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import pydantic
 from mcp.server.elicitation import AcceptedElicitation, CancelledElicitation, ElicitationResult
@@ -16,15 +16,13 @@ from mcp.types import ClientCapabilities
 
 from synapse_core.errors import Conflict, SynapseError
 from synapse_core.events import Question
+from synapse_core.home import Home
 from synapse_core.plain_text import plain
 from synapse_core.runs import Run, open_questions
 from synapse_mcp.app import App
 from synapse_mcp.lookup import app_of
 from synapse_mcp.masking import masked, masked_data
 from synapse_mcp.principals import current_principal
-
-if TYPE_CHECKING:
-    from synapse_core.home import Home
 
 _LINE_END = "\n"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from mcp.server.context import ServerRequestContext
 from mcp.types import (
@@ -14,14 +13,12 @@ from mcp.types import (
 )
 
 from synapse_core.errors import SynapseError, nearest
+from synapse_core.home import Home
 from synapse_core.profile import profile_names
 from synapse_mcp.app import App
 from synapse_mcp.guides import topics
 from synapse_mcp.reading import ReadingServer
 from synapse_mcp.skills import SKILLS
-
-if TYPE_CHECKING:
-    from synapse_core.home import Home
 
 # The protocol's own limit.
 _MOST = 100
@@ -29,7 +26,7 @@ _MOST = 100
 _ANSWER_SECONDS = 2.0
 
 # (home, what is typed, the other arguments) -> what the argument can be
-Source = Callable[["Home", str, Mapping[str, str]], Iterable[str]]
+Source = Callable[[Home, str, Mapping[str, str]], Iterable[str]]
 
 
 def _plugins(home: Home, typed: str, others: Mapping[str, str]) -> Iterable[str]:

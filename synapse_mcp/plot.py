@@ -9,17 +9,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from synapse_core.environment import passed_environment
 from synapse_core.errors import InvalidRequest, NotFound
+from synapse_core.home import Home
 from synapse_core.plain_text import spelt_out
 from synapse_core.runs import Run
 from synapse_mcp.curves import Curve, chosen, curves_of, panels_of, thinned
 from synapse_mcp.masking import masked
-
-if TYPE_CHECKING:
-    from synapse_core.home import Home
 
 # The first drawing on a machine reads all of its fonts.
 _DRAWING_SECONDS = 60.0

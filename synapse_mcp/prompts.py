@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mcp.server.mcpserver import Context
 
+from synapse_core.home import Home
 from synapse_core.profile import profile_names
 from synapse_mcp.app import App
 from synapse_mcp.fencing import fence
@@ -16,9 +17,6 @@ from synapse_mcp.masking import masked
 from synapse_mcp.progress import describe_progress
 from synapse_mcp.reading import ReadingServer
 from synapse_mcp.settings import Settings
-
-if TYPE_CHECKING:
-    from synapse_core.home import Home
 
 # Of the 1.5 KB of a prompt, what is left beside its guide.
 _EXCERPT_CHARS = 320

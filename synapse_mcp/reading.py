@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from mcp import MCPError
@@ -33,13 +33,11 @@ from mcp.types import (
 from pydantic import AnyUrl
 
 from synapse_core.errors import NotFound, SynapseError, did_you_mean, nearest
+from synapse_core.home import Home
 from synapse_mcp.app import App
 from synapse_mcp.lookup import app_of
 from synapse_mcp.masking import masked, masked_data
 from synapse_mcp.settings import Settings
-
-if TYPE_CHECKING:
-    from synapse_core.home import Home
 
 # No resource is longer than this, but for pictures.
 MOST_CHARS = 40_000

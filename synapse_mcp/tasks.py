@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from mcp import MCPError
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
@@ -31,6 +31,7 @@ from pydantic import ValidationError
 from synapse_core.answers import Choice
 from synapse_core.enums import RunState
 from synapse_core.errors import Conflict, InvalidRequest, RunNotFound, SynapseError
+from synapse_core.home import Home
 from synapse_core.runs import Run, Runs, open_questions
 from synapse_mcp.app import App
 from synapse_mcp.asking import can_ask, may_answer, request_for
@@ -38,9 +39,6 @@ from synapse_mcp.masking import masked
 from synapse_mcp.progress import describe_progress
 from synapse_mcp.records import run_record
 from synapse_mcp.tools.runs import MOST_WAIT_SECONDS, outcome
-
-if TYPE_CHECKING:
-    from synapse_core.home import Home
 
 TASKS = "io.modelcontextprotocol/tasks"
 # The tools that start runs.

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from synapse_core.home import Home
 from synapse_mcp.settings import Settings
 from synapse_mcp.tools.plugins import PluginRecord, plugin_record
-
-if TYPE_CHECKING:
-    from synapse_core.home import Home
 
 
 def plugin(home: Home, settings: Settings, code: str) -> PluginRecord:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from synapse_core.events import encode_line
+from synapse_core.home import Home
 from synapse_mcp.plot import plot_metrics
 from synapse_mcp.records import RunRecord, run_record
 from synapse_mcp.settings import Settings
 from synapse_mcp.tools.runs import fenced_page
-
-if TYPE_CHECKING:
-    from synapse_core.home import Home
 
 # Of the 40 KB that are sent, what is left beside the words around it.
 _LOG_CHARS = 38_000

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from synapse_core.errors import NotFound
+from synapse_core.home import Home
 from synapse_mcp.answer_schemas import answer_schemas
 from synapse_mcp.guides import find_guide, titles
 from synapse_mcp.settings import Settings
 from synapse_mcp.skills import REFERENCES, find_skill
 from synapse_mcp.tools import TOOLS
 from synapse_mcp.tools.status import Status, status_of
-
-if TYPE_CHECKING:
-    from synapse_core.home import Home
 
 
 def status(home: Home, settings: Settings) -> Status:

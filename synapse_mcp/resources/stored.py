@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from synapse_core.home import Home
 from synapse_core.models import find_model
 from synapse_mcp.settings import Settings
 from synapse_mcp.tools.deployments import DeploymentRecord, deployment_record
 from synapse_mcp.tools.models import ANSWER_SECONDS, ModelRecord, model_record
-
-if TYPE_CHECKING:
-    from synapse_core.home import Home
 
 
 def model(home: Home, settings: Settings, id: str) -> ModelRecord:  # noqa: A002  # as the URI calls it

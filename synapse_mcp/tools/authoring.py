@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 from mcp.server.mcpserver import Context
@@ -12,14 +12,12 @@ from mcp.server.mcpserver import Context
 from synapse_core import scaffold
 from synapse_core.config import CONFIG_NAME
 from synapse_core.errors import InvalidRequest
+from synapse_core.home import Home
 from synapse_core.scaffold import CreatedPlugin
 from synapse_mcp.allowed_paths import allowed
 from synapse_mcp.app import App
 from synapse_mcp.lookup import app_of
 from synapse_mcp.settings import Settings, example_plugins
-
-if TYPE_CHECKING:
-    from synapse_core.home import Home
 
 Category = Literal[
     "neural_net",

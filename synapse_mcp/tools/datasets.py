@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, ResourceLink
 from pydantic import Field
 
+from synapse_core.home import Home
 from synapse_core.runs.request import own_request
 from synapse_mcp.allowed_paths import allowed
 from synapse_mcp.app import App
@@ -18,9 +19,6 @@ from synapse_mcp.links import link
 from synapse_mcp.lookup import app_of
 from synapse_mcp.records import run_record
 from synapse_mcp.tools.runs import WaitSeconds, outcome, wait_for
-
-if TYPE_CHECKING:
-    from synapse_core.home import Home
 
 _Format = Annotated[str, Field(max_length=40)]
 

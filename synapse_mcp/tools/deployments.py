@@ -12,6 +12,7 @@ from pydantic import Field
 
 from synapse_core.errors import SynapseError
 from synapse_core.executors.ray.capacity import check_fits
+from synapse_core.home import Home
 from synapse_core.models import deploy_request, find_model
 from synapse_core.run_folder import Resources, RunRequest
 from synapse_mcp.app import App
@@ -25,7 +26,6 @@ from synapse_mcp.tools.runs import WaitSeconds, outcome, wait_for
 
 if TYPE_CHECKING:
     from synapse_core.deployments.deployments import Deployment
-    from synapse_core.home import Home
 
 # Not for the seconds of an upload, for those of a backend that does not answer.
 _ANSWER_SECONDS = 30.0

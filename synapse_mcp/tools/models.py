@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from mcp.server.mcpserver import Context
@@ -10,6 +10,7 @@ from mcp.types import ResourceLink
 from pydantic import Field
 
 from synapse_core.backend import Model
+from synapse_core.home import Home
 from synapse_core.models import list_models as models_of
 from synapse_core.models import register_model as register
 from synapse_mcp.allowed_paths import allowed
@@ -17,9 +18,6 @@ from synapse_mcp.app import App
 from synapse_mcp.links import MOST_LINKS, link
 from synapse_mcp.lookup import app_of
 from synapse_mcp.records import fitted
-
-if TYPE_CHECKING:
-    from synapse_core.home import Home
 
 # Not for the seconds of an upload, for those of a backend that does not answer.
 ANSWER_SECONDS = 30.0

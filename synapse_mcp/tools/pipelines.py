@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from mcp.server.mcpserver import Context
@@ -12,6 +12,7 @@ from pydantic import Field
 
 from synapse_core.decoding import converted
 from synapse_core.errors import InvalidRequest, did_you_mean
+from synapse_core.home import Home
 from synapse_core.pipelines.graph import PipelineAction
 from synapse_core.pipelines.plan import find_named, plan_pipeline
 from synapse_core.run_folder import PipelineEntry, RetryPolicy, RunRequest
@@ -20,9 +21,6 @@ from synapse_mcp.asking import asks
 from synapse_mcp.lookup import app_of
 from synapse_mcp.records import fitted, run_record
 from synapse_mcp.tools.runs import WaitSeconds, outcome, wait_for
-
-if TYPE_CHECKING:
-    from synapse_core.home import Home
 
 _KEYS = ("action", "name", "after", "params", "max_attempts", "timeout_seconds", "resources")
 _MOST_NAME_CHARS = 400

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from mcp.server.mcpserver import Context
@@ -13,13 +13,11 @@ from pydantic import Field
 from synapse_core.describe import ActionSpec, Description
 from synapse_core.enums import PluginCategory
 from synapse_core.errors import InvalidRequest
+from synapse_core.home import Home
 from synapse_core.registry import Plugin
 from synapse_mcp.app import App
 from synapse_mcp.lookup import app_of
 from synapse_mcp.shown_schemas import json_length, shown_schema
-
-if TYPE_CHECKING:
-    from synapse_core.home import Home
 
 _DESCRIPTION_CHARS = 400
 # What an answer has for an action's description, example and schemas, and what is the result's of it.

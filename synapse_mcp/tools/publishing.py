@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from mcp.server.mcpserver import Context
 
+from synapse_core.home import Home
 from synapse_core.publishing import publish_plugin as publish
 from synapse_mcp.app import App
 from synapse_mcp.lookup import app_of
-
-if TYPE_CHECKING:
-    from synapse_core.home import Home
 
 # Not for the seconds of an upload, for those of a backend that does not answer.
 _ANSWER_SECONDS = 30.0

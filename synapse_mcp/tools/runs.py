@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from mcp.server.elicitation import ElicitationResult
@@ -13,6 +13,7 @@ from pydantic import Field
 
 from synapse_core.enums import LogLevel, RunState
 from synapse_core.errors import SynapseError
+from synapse_core.home import Home
 from synapse_core.run_folder import RunRequest
 from synapse_core.runs import Run, follow, open_questions
 from synapse_core.runs.log import LogPage
@@ -26,9 +27,6 @@ from synapse_mcp.lookup import app_of
 from synapse_mcp.masking import masked
 from synapse_mcp.progress import ProgressReporter
 from synapse_mcp.records import RunLine, RunRecord, fitted, run_line, run_record
-
-if TYPE_CHECKING:
-    from synapse_core.home import Home
 
 MOST_WAIT_SECONDS = 50
 WaitSeconds = Annotated[float, Field(ge=0, le=MOST_WAIT_SECONDS)]

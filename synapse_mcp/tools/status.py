@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 from mcp.server.mcpserver import Context
@@ -12,14 +12,12 @@ from synapse_core import __version__
 from synapse_core.backend_choice import backend_address
 from synapse_core.describe import Issue
 from synapse_core.errors import BackendError, InvalidConfig
+from synapse_core.home import Home
 from synapse_core.registry import Plugin
 from synapse_mcp.app import App
 from synapse_mcp.checks import Problem, cheap_problems
 from synapse_mcp.lookup import app_of
 from synapse_mcp.settings import Settings
-
-if TYPE_CHECKING:
-    from synapse_core.home import Home
 
 # A backend that is down must not keep the rest of the answer back.
 _BACKEND_SECONDS = 1.5
