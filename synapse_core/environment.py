@@ -6,7 +6,6 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +34,6 @@ _SECRET_NAME = re.compile(
 _PASSED_SECRETS = frozenset(("SYNAPSE_ACCESS_TOKEN",))
 
 
-# Asked of every variable of the environment at every answer.
-@lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
     """Return True where a name says that its value is a secret."""
     return _SECRET_NAME.search(name) is not None

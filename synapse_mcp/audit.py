@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from synapse_core.environment import is_secret_name
-from synapse_mcp.masking import MASK, found_forms, masked_data
+from synapse_mcp.masking import MASK, masked_data
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class AuditLog:
         Where it cannot be written, the call has been answered even so: a warning in the server's log says it.
         """
         known = {key: value for key, value in facts.items() if value is not None}
-        shown, told = masked_data([_without_named_secrets(arguments), known], found_forms())
+        shown, told = masked_data([_without_named_secrets(arguments), known])
         line = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "tool": tool[:_VALUE_CHARS],

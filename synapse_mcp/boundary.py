@@ -39,7 +39,7 @@ from synapse_mcp.argument_texts import unfit_text
 from synapse_mcp.call_records import audit_call
 from synapse_mcp.fencing import QUOTED, with_mark
 from synapse_mcp.links import has_links, links_of, without_links
-from synapse_mcp.masking import forget_forms, masked, masked_data
+from synapse_mcp.masking import masked, masked_data
 from synapse_mcp.output_schemas import output_schema
 from synapse_mcp.principals import Scope, current_principal
 from synapse_mcp.reading import ReadingServer
@@ -149,7 +149,6 @@ class SynapseServer(ReadingServer):
     ) -> CallToolResult | InputRequiredResult:
         """Call a tool, and record the call; wrong names and arguments are answered with what there is."""
         began = time.perf_counter()
-        forget_forms()
         result: CallToolResult | InputRequiredResult | None = None
         try:
             result = await self._call(name, arguments, context)

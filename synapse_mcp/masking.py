@@ -12,7 +12,6 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -83,8 +82,6 @@ _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
 # Nearly every text has none of these.
 _SIGNS: tuple[str, ...] = tuple(sign for needed, _, _ in _SHAPES for sign in needed)
 _MULTILINE_KEY = 2
-# What the last look of this call found: what is written down right after the answer need not look again.
-_found: ContextVar[tuple[str, ...] | None] = ContextVar("synapse_known_secrets", default=None)
 
 
 def masked(text: str) -> str:
@@ -92,9 +89,9 @@ def masked(text: str) -> str:
     return _masked(text, known_forms())
 
 
-def masked_data(value: Any, known: tuple[str, ...] | None = None) -> Any:
-    """Return plain JSON data with every text in it masked, keys included. known: None has it looked up."""
-    known = known_forms() if known is None else known
+def masked_data(value: Any) -> Any:
+    """Return plain JSON data with every text in it masked, keys included."""
+    known = known_forms()
     # Nearly every answer is clean, which one look at all of it tells.
     whole = "\n".join(_texts(value))
     if _masked(whole, known) == whole:
@@ -150,20 +147,7 @@ def known_forms() -> tuple[str, ...]:
     """Return what is known to be secret at this moment, in every form, the longest first."""
     # The interpreter's own dictionary, where it has one: reading `os.environ` takes fifty times as long.
     variables = tuple(getattr(os.environ, "_data", os.environ).items())
-    forms = _forms(tuple(sorted({*_of_environment(variables), *_of_profiles()})))
-    _found.set(forms)
-    return forms
-
-
-def forget_forms() -> None:
-    """Begin a call: what was found before it does not count."""
-    _found.set(None)
-
-
-def found_forms() -> tuple[str, ...]:
-    """Return what was known when this call last masked something; what is known now where it did not."""
-    found = _found.get()
-    return known_forms() if found is None else found
+    return _forms(tuple(sorted({*_of_environment(variables), *_of_profiles()})))
 
 
 @lru_cache(maxsize=4)

@@ -260,7 +260,6 @@ NAMED_OBJECTS = {
     "synapse_mcp.skills.SKILLS": "table: skill -> when to use it",
     "synapse_mcp.masking._SHAPES": "table: what a kind of secret looks like",
     "synapse_mcp.masking._SIGNS": "table: what is in the texts that a shape is looked for in",
-    "synapse_mcp.masking._found": "what the call that is under way found to be secret",
     "synapse_mcp.tools.TOOLS": "table: the tools",
 }
 WRITTEN_BY = {
