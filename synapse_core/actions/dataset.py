@@ -7,7 +7,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-import msgspec
 import pydantic
 from pydantic import BaseModel, Field
 
@@ -222,13 +221,11 @@ def _named(name: str, version: str) -> str:
 
 def _request(path: str, source_format: str, target: str, options: dict[str, Any]) -> dict[str, Any]:
     """Return what the same output follows from."""
-    chosen = msgspec.structs.asdict(make_options(**options))
-    del chosen["workers"]
     return {
         "path": str(Path(path).absolute()) if "://" not in path else path,
         "source_format": source_format,
         "target_format": target,
-        "options": json.loads(json.dumps(chosen)),
+        "options": json.loads(json.dumps(make_options(**options).deciding())),
     }
 
 

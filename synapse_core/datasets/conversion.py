@@ -104,7 +104,7 @@ def convert(
             config_path=None,
             losses_path=None,
             losses=summary,
-            options=_as_told(choices),
+            options=choices.deciding(),
             renamed=len(conversion.names.changed),
         )
         if isinstance(target, FolderTarget):
@@ -298,10 +298,6 @@ def _in_text(entry: Loss) -> Loss:
 def _in_order(splits: list[str]) -> list[str]:
     usual = ("train", "val", "valid", "validation", "test")
     return sorted(splits, key=lambda split: (usual.index(split) if split in usual else len(usual), split))
-
-
-def _as_told(options: ConvertOptions) -> dict[str, Any]:
-    return {name: value for name, value in msgspec.structs.asdict(options).items() if name != "workers"}
 
 
 def _lossy(summary: LossSummary, output: str | Path | None) -> LossyConversion:

@@ -62,6 +62,10 @@ class ConvertOptions(msgspec.Struct, frozen=True):
         if not 0.0 <= self.mask_tolerance_pixels <= 100.0:
             raise InvalidRequest("mask_tolerance_pixels must lie between 0 and 100.")
 
+    def deciding(self) -> dict[str, Any]:
+        """Return, by name, what the output follows from: all but how many write it."""
+        return {name: value for name, value in msgspec.structs.asdict(self).items() if name != "workers"}
+
 
 def make_options(**given: Any) -> ConvertOptions:
     """Return the options of these names. Raises InvalidRequest for a name or a value that does not exist."""
