@@ -35,6 +35,14 @@ class RawServer:
             env={**os.environ, "SYNAPSE_HOME": str(home)},
         )
 
+    @classmethod
+    def started(cls, home: Path) -> RawServer:
+        """Start a server and wait until it answers."""
+        server = cls(home)
+        server.send(1, "list_runs", limit=1)
+        server.answer()
+        return server
+
     def send(self, number: int, tool: str, **arguments: Any) -> None:
         params = {"name": tool, "arguments": arguments, "_meta": MODERN}
         line = json.dumps({"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params})

@@ -66,14 +66,6 @@ def ray_stopped(home: Path) -> Iterator[None]:
     RayCluster(home).stop()
 
 
-def started(home: Path) -> RawServer:
-    """Start a server and wait until it answers."""
-    server = RawServer(home)
-    server.send(1, "list_runs", limit=1)
-    server.answer()
-    return server
-
-
 def begin(server: RawServer, arguments: dict[str, Any]) -> str:
     server.send(2, "run_action", **arguments)
     return server.answer()["run_id"]
@@ -124,7 +116,7 @@ def one_kill(home: Path, number: int, victim: str, chance: random.Random) -> str
         "run_key": f"round-{number}",
         "wait_seconds": 0,
     }
-    server = None if victim == "client" else started(home)
+    server = None if victim == "client" else RawServer.started(home)
     client = None
     if server is None:
         client, run_id = begin_by_client(home, arguments)
@@ -141,7 +133,7 @@ def one_kill(home: Path, number: int, victim: str, chance: random.Random) -> str
         kill(victim, home, folder)
     recorded = folder.events.read_bytes() if folder.events.exists() else b""
 
-    asked = server if server is not None and victim != "server" else started(home)
+    asked = server if server is not None and victim != "server" else RawServer.started(home)
     began = time.monotonic()
     asked.send(3, "get_run", run_id=run_id)
     told = asked.answer()

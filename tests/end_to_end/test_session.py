@@ -108,21 +108,13 @@ async def test_a_new_server_shows_the_runs_of_the_one_that_was_killed(home):
     assert_recorded_whole(home, run_id)
 
 
-def answering(home: Path) -> RawServer:
-    """Return a server that has answered a first call."""
-    server = RawServer(home)
-    server.send(1, "list_runs", limit=1)
-    server.answer()
-    return server
-
-
 def survived_kills(home: Path, delays: dict[int, float]) -> int:
     """Ask a server for a run, kill it after the delay, ask the next one again, which is killed in its turn.
 
     delays: number of the round -> seconds. Returns how many of the runs ran.
     """
     spared = 0
-    server = answering(home)
+    server = RawServer.started(home)
     for number, delay_seconds in delays.items():
         arguments = {
             "plugin": "hello",
@@ -133,7 +125,7 @@ def survived_kills(home: Path, delays: dict[int, float]) -> int:
         server.send(2, "run_action", **arguments)
         time.sleep(delay_seconds)
         server.kill()
-        server = answering(home)
+        server = RawServer.started(home)
         server.send(3, "run_action", **arguments, wait_seconds=30)
         told = server.answer()
         run = told.get("run") or told
