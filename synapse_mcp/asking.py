@@ -20,6 +20,7 @@ from synapse_core.home import Home
 from synapse_core.plain_text import plain
 from synapse_core.runs import Run, open_questions
 from synapse_mcp.app import App
+from synapse_mcp.confirmation import shows_forms
 from synapse_mcp.lookup import app_of
 from synapse_mcp.masking import masked, masked_data
 from synapse_mcp.principals import current_principal
@@ -53,10 +54,7 @@ def may_answer(app: App) -> bool:
 
 def can_ask(app: App, capabilities: ClientCapabilities | None) -> bool:
     """Tell whether the user behind a client can be asked, and the caller may answer for them."""
-    elicitation = capabilities.elicitation if capabilities else None
-    if elicitation is None or (elicitation.form is None and elicitation.url is not None):
-        return False
-    return may_answer(app)
+    return shows_forms(capabilities) and may_answer(app)
 
 
 def asks(context: Context[App, Any]) -> bool:

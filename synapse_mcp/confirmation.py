@@ -10,6 +10,7 @@ from typing import Any
 
 from mcp.server.elicitation import AcceptedElicitation, CancelledElicitation, ElicitationResult
 from mcp.server.mcpserver import Context, Elicit
+from mcp.types import ClientCapabilities
 from pydantic import BaseModel, Field
 
 from synapse_core.errors import Conflict
@@ -44,8 +45,13 @@ def setting_of(context: Context[App, Any]) -> str:
 
 def can_ask(context: Context[App, Any]) -> bool:
     """Tell whether the user behind the client is to be asked and can be."""
-    capabilities = context.client_capabilities
-    return setting_of(context) == "auto" and bool(capabilities and capabilities.elicitation)
+    return setting_of(context) == "auto" and shows_forms(context.client_capabilities)
+
+
+def shows_forms(capabilities: ClientCapabilities | None) -> bool:
+    """Tell whether a client puts forms to its user; one that names no kind of question means these."""
+    elicitation = capabilities.elicitation if capabilities else None
+    return elicitation is not None and (elicitation.form is not None or elicitation.url is None)
 
 
 def question(context: Context[App, Any], text: str | None) -> Elicit[Answer] | Answer:
