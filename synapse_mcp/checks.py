@@ -204,12 +204,8 @@ def check_secret_files() -> Finding:
 
 def check_clients() -> Finding:
     """Look at which MCP clients know this server, and whether what they start is there."""
-    from synapse_mcp.client_config import (
-        CLIENTS,
-        PROJECT,
-        USER,
-        entries_of_ours,
-    )  # only the doctor reads them
+    # Only the doctor reads what clients keep.
+    from synapse_mcp.client_config import CLIENTS, PROJECT, USER, entries_of_ours
 
     known, problems = [], []
     for client in CLIENTS.values():

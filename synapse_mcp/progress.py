@@ -97,6 +97,9 @@ def describe_progress(run: Run) -> str:
         return f"{run.run_id} queued{reason} (stop_run stops it; leaving this call does not)"
     if run.is_done:
         return f"{run.run_id} {run.state.value}"
+    if run.questions:
+        asked = spelt_out(masked(run.questions[0].message)[:120])
+        return f'{run.run_id} waits for the user: "{asked}"'
     progress = run.progress
     # On one line, and in quotes: the plugin's words.
     parts = [run.run_id, spelt_out(masked(progress.step)[:80]) if progress.step else "running"]
@@ -104,9 +107,6 @@ def describe_progress(run: Run) -> str:
         parts.append(f"{progress.current:g}/{progress.total:g}")
     if progress.eta_seconds:
         parts.append(f"about {progress.eta_seconds:.0f} s left")
-    if run.questions:
-        asked = spelt_out(masked(run.questions[0].message)[:120])
-        return f'{run.run_id} waits for the user: "{asked}"'
     if progress.message:
         parts.append(f'- "{spelt_out(masked(progress.message)[:120])}"')
     return " ".join(parts)

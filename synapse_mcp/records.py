@@ -249,10 +249,11 @@ def _action(entry: ActionEntry, result_chars: int, failure_chars: int) -> Action
 
 def _question(run: Run, runs: Runs) -> QuestionRecord | None:
     """Return the first question that is open."""
-    for question in open_questions(run, runs.folder(run.run_id)) if run.questions else ():
-        message = masked(question.message)[:_TEXT_CHARS]
-        return QuestionRecord(question.question_id, message, fitted(question.schema, _SCHEMA_CHARS))
-    return None
+    found = open_questions(run, runs.folder(run.run_id))
+    if not found:
+        return None
+    message = masked(found[0].message)[:_TEXT_CHARS]
+    return QuestionRecord(found[0].question_id, message, fitted(found[0].schema, _SCHEMA_CHARS))
 
 
 def _progress(run: Run) -> ProgressRecord:

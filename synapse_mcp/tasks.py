@@ -31,6 +31,7 @@ from pydantic import ValidationError
 from synapse_core.answers import Choice
 from synapse_core.enums import RunState
 from synapse_core.errors import Conflict, InvalidRequest, RunNotFound, SynapseError
+from synapse_core.events import Question
 from synapse_core.home import Home
 from synapse_core.runs import Run, Runs, open_questions
 from synapse_mcp.app import App
@@ -100,13 +101,16 @@ def declares_tasks(ctx: ServerContext) -> bool:
 
 def task(run: Run, runs: Runs, asks: bool) -> dict[str, Any]:
     """Return a run as the task that it is; it never expires. asks: the client can ask its user."""
-    is_asking = bool(open_questions(run, runs.folder(run.run_id)))
+    return _told(run, runs, open_questions(run, runs.folder(run.run_id)), asks)
+
+
+def _told(run: Run, runs: Runs, questions: Sequence[Question], asks: bool) -> dict[str, Any]:
     message = describe_progress(run)
-    if is_asking and not asks:
+    if questions and not asks:
         message += f" (synapse-mcp answer {run.run_id} in a shell)"
     told: dict[str, Any] = {
         "taskId": run.run_id,
-        "status": "input_required" if is_asking and asks else _status(run),
+        "status": "input_required" if questions and asks else _status(run),
         "createdAt": _instant(run.created),
         "lastUpdatedAt": _instant(_last_change(run, runs)),
         "ttlMs": None,
@@ -118,9 +122,9 @@ def task(run: Run, runs: Runs, asks: bool) -> dict[str, Any]:
 
 def detailed_task(run: Run, runs: Runs, asks: bool) -> dict[str, Any]:
     """Return the task, and what it asks or what came of it: the answer that the tool would have given."""
-    told = task(run, runs, asks)
+    questions = open_questions(run, runs.folder(run.run_id))
+    told = _told(run, runs, questions, asks)
     if told["status"] == "input_required":
-        questions = open_questions(run, runs.folder(run.run_id))
         told["inputRequests"] = {each.question_id: request_for(run, each) for each in questions}
     elif told["status"] == "completed":
         answer = outcome(run_record(run, runs), run)
