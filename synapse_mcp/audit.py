@@ -63,7 +63,7 @@ class AuditLog:
             file = self._open()
         try:
             os.write(file, data)  # one call: lines of other servers come before or after it, never inside
-            is_full = os.fstat(file).st_size >= self._most_bytes
+            is_full = os.lseek(file, 0, os.SEEK_CUR) >= self._most_bytes
         finally:
             os.close(file)
         if is_full:

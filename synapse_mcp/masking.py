@@ -11,11 +11,14 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
+
+import msgspec
 
 from synapse_core.environment import is_secret_name
 from synapse_core.errors import InvalidConfig
@@ -80,7 +83,10 @@ _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
     )
 )
 # Nearly every text has none of these.
-_SIGNS: tuple[str, ...] = tuple(sign for needed, _, _ in _SHAPES for sign in needed)
+_SIGNS: tuple[str, ...] = tuple(sign for needed, _, _ in _SHAPES for sign in needed if not sign.endswith("="))
+_SIGNS_OF_QUERIES: tuple[str, ...] = tuple(
+    sign for needed, _, _ in _SHAPES for sign in needed if sign.endswith("=")
+)
 _MULTILINE_KEY = 2
 
 
@@ -93,6 +99,8 @@ def masked_data(value: Any) -> Any:
     """Return plain JSON data with every text in it masked, keys included."""
     known = known_forms()
     # Nearly every answer is clean, which one look at all of it tells.
+    if _is_clean(_as_json(value), known):
+        return value
     whole = "\n".join(_texts(value))
     if _masked(whole, known) == whole:
         return value
@@ -107,6 +115,13 @@ def masked_data(value: Any) -> Any:
         return value
 
     return walk(value)
+
+
+def _as_json(value: Any) -> str:
+    try:
+        return msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:  # half a surrogate pair
+        return json.dumps(value, ensure_ascii=False)
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -129,25 +144,31 @@ class MaskingFormatter(logging.Formatter):
 
 
 def _masked(text: str, known: tuple[str, ...]) -> str:
-    for value in known:
-        if value in text:
-            text = text.replace(value, MASK)
-    for sign in _SIGNS:
-        if sign in text:
-            break
-    else:
+    if _is_clean(text, known):
         return text
+    for value in known:
+        text = text.replace(value, MASK)
     for needed, pattern, put in _SHAPES:
         if any(sign in text for sign in needed):
             text = pattern.sub(put, text)
     return text
 
 
+def _is_clean(text: str, known: tuple[str, ...]) -> bool:
+    """Tell at a look that nothing in a text, or in the JSON of one, is to be masked."""
+    for value in known:
+        if value in text:
+            return False
+    for sign in _SIGNS:
+        if sign in text:
+            return False
+    return "=" not in text or not any(sign in text for sign in _SIGNS_OF_QUERIES)
+
+
 def known_forms() -> tuple[str, ...]:
     """Return what is known to be secret at this moment, in every form, the longest first."""
-    # The interpreter's own dictionary, where it has one: reading `os.environ` takes fifty times as long.
-    variables = tuple(getattr(os.environ, "_data", os.environ).items())
-    return _forms(tuple(sorted({*_of_environment(variables), *_of_profiles()})))
+    environment = _environment()
+    return _forms(tuple(sorted({*environment.secrets, *_of_profiles(environment.config)})))
 
 
 @lru_cache(maxsize=4)
@@ -176,17 +197,34 @@ def _forms_of(value: str) -> Iterator[str]:
         yield data.hex()
 
 
-@lru_cache(maxsize=4)
-def _of_environment(_variables: tuple[tuple[str | bytes, str | bytes], ...]) -> tuple[str, ...]:
-    """Return the secrets among the variables; looked for anew where any of them is another."""
-    secrets: list[str] = []
+@dataclass(frozen=True)
+class _Environment:
+    """What the variables of this process say: which secrets there are, and which file has the profiles."""
+
+    variables: Mapping[Any, Any]
+    secrets: tuple[str, ...]
+    config: Path
+
+
+_seen = [_Environment({}, (), Path())]
+
+
+def _environment() -> _Environment:
+    """Return what the variables say, looked for anew where any of them is another."""
+    # The interpreter's own dictionary, where it has one: reading `os.environ` takes fifty times as long.
+    variables = getattr(os.environ, "_data", os.environ)
+    if variables != _seen[0].variables:
+        _seen[0] = _Environment(dict(variables), tuple(_of_variables()), config_path())
+    return _seen[0]
+
+
+def _of_variables() -> Iterator[str]:
     for name, value in os.environ.items():
         if is_secret_name(name):
             if len(value) >= _SHORTEST and not _is_path(value):
-                secrets.append(value)
+                yield value
         elif "://" in value and (password := _password(value)):
-            secrets.append(password)
-    return tuple(secrets)
+            yield password
 
 
 def _password(address: str) -> str | None:
@@ -198,9 +236,9 @@ def _password(address: str) -> str | None:
     return password if password and len(password) >= _SHORTEST else None
 
 
-def _of_profiles() -> Iterator[str]:
+def _of_profiles(config: Path) -> Iterator[str]:
     """Yield the tokens of all profiles: which of them is in use is not known here."""
-    for file in _token_files(*_stamp(config_path())):
+    for file in _token_files(*_stamp(config)):
         content = _content(*_stamp(file))
         if len(content) >= _SHORTEST:
             yield content
@@ -227,6 +265,9 @@ def _content(file: Path, changed: int) -> str:
 
 def _stamp(file: Path) -> tuple[Path, int]:
     """Return a file and when it changed, 0 where it is not there: read again only where it is another."""
+    # Most homes have no profiles: asking for what is not there costs four times as much as this look.
+    if not os.access(file, os.F_OK):
+        return file, 0
     try:
         return file, file.stat().st_mtime_ns
     except OSError:
