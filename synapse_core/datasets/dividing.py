@@ -18,8 +18,9 @@ from synapse_core.errors import InvalidRequest
 
 # Items of a part: few enough for a rising progress and little memory, enough to make the rest not matter.
 PART_ITEMS = 500
-# From so many items on a second process is worth its start.
+# From so many items on a second process is worth its start; sooner where each has an image to be put too.
 _PARALLEL_ITEMS = 8_000
+_PARALLEL_IMAGES = 4_000
 _MOST_PROCESSES = 8
 # Parts on Ray that are under way for each CPU of the cluster.
 _AHEAD = 2
@@ -44,7 +45,7 @@ def in_parts(part: Part, count: int, target: Target) -> Iterator[PartResult]:
 def _processes(options: ConvertOptions, count: int) -> int:
     if isinstance(options.workers, int):
         return options.workers
-    if count < _PARALLEL_ITEMS:
+    if count < (_PARALLEL_ITEMS if options.images == "none" else _PARALLEL_IMAGES):
         return 1
     return min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
 

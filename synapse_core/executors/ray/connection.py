@@ -119,7 +119,8 @@ def join(address: str, answer: gcs.GcsAnswer, token_path: Path | None, *, is_nam
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise RayUnavailable(
             f"Ray at {address} answers, but this process could not join it: {error}",
-            hint="Both sides need the same Python (to the minor version) and the same Ray.",
+            hint="Try again: its node here may just have died. Where it stays so, both sides need the same "
+            "Python (to the minor version) and the same Ray.",
         ) from error
 
 
