@@ -260,6 +260,7 @@ NAMED_OBJECTS = {
     "synapse_mcp.skills.SKILLS": "table: skill -> when to use it",
     "synapse_mcp.masking._SHAPES": "table: what a kind of secret looks like",
     "synapse_mcp.masking._SIGNS": "table: what is in the texts that a shape is looked for in",
+    "synapse_mcp.masking._SIGNS_OF_QUERIES": "table: what shows a secret in an address",
     "synapse_mcp.tools.TOOLS": "table: the tools",
 }
 WRITTEN_BY = {
