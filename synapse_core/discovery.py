@@ -215,14 +215,16 @@ def _holds(folder: Path, module: str) -> bool:
 
 
 def _forget_old_bytecode(folder: Path, module: str) -> None:
-    """Remove bytecode that is older than its source.
+    """Remove bytecode that is older than its source, or than what was last done to it.
 
-    Python compares the two by whole seconds and the size: a small edit soon after another would not be seen.
+    Python compares the two by whole seconds and the size: a small edit soon after another would not be seen,
+    nor one whose file was given its old time again.
     """
     for source in (*folder.glob("*.py"), *(folder / module).rglob("*.py")):
         compiled = Path(importlib.util.cache_from_source(str(source)))
         with suppress(OSError):  # never compiled, or not ours to remove
-            if compiled.stat().st_mtime_ns <= source.stat().st_mtime_ns:
+            changed = source.stat()
+            if compiled.stat().st_mtime_ns <= max(changed.st_mtime_ns, changed.st_ctime_ns):
                 compiled.unlink()
 
 
