@@ -31,6 +31,7 @@ GRACE_SECONDS = 8.0
 _COORDINATOR_SECONDS = 3.0
 # How often the supervisor of a pipeline's action looks whether the pipeline is still there.
 _LOOK_SECONDS = 0.3
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # Runs that take all cores must not keep the server from answering.
 _NICENESS = 10
 
@@ -44,17 +45,20 @@ def main(path: str, root: str | None = None) -> int:
     """Run the folder's request in a child process and write exit.json when that has ended."""
     folder = RunFolder(path)
     supervisor = ProcessId.current()
+    wakeups = _watch_signals()  # before the claim: who sees that may ask for a stop at once
     if not folder.claim(Claim("process", supervisor, host=os.uname().nodename)):
         return 0  # somebody runs it, or it was given up: it must not run twice
     if folder.stop_requested():
         folder.write_exit(Exit(datetime.now(UTC), cause="stopped"))
         return 0
     _take_over_environment(folder)
-    wakeups = _watch_signals()
     kills_before = out_of_memory_kills()
+    # Until the worker takes them as its own, our handlers would swallow them in it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     worker = os.fork()
     if worker == 0:
         return _become_worker(folder, supervisor, root)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
     with suppress(ProcessLookupError, PermissionError):
         os.setpgid(worker, worker)
     adopt_orphans()
@@ -97,11 +101,12 @@ def _take_over_environment(folder: RunFolder) -> None:
 
 def _become_worker(folder: RunFolder, supervisor: ProcessId, root: str | None) -> int:
     """Continue as the worker, in a process group of its own."""
+    signal.set_wakeup_fd(-1)
+    for number in (*_STOP_SIGNALS, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
     # Told by the worker itself: it is then known even if the supervisor dies at this very moment.
     folder.update_claim(Claim("process", supervisor, ProcessId.current(), host=os.uname().nodename))
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
     with suppress(PermissionError):
         os.setpgid(0, 0)
     os.nice(max(0, _NICENESS - os.nice(0)))
@@ -115,7 +120,7 @@ def _watch_signals() -> int:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGCHLD, *_STOP_SIGNALS):
         signal.signal(number, lambda _number, _frame: None)
     return reading
 
@@ -142,7 +147,7 @@ def _wait(folder: RunFolder, worker: int, wakeups: int) -> tuple[int, str | None
         is_woken = bool(select.select([wakeups], [], [], timeout)[0])
         signals = set(os.read(wakeups, 64)) if is_woken else set()
         now = time.monotonic()
-        is_stop = bool({signal.SIGTERM, signal.SIGINT} & signals)
+        is_stop = not signals.isdisjoint(_STOP_SIGNALS)
         if is_part and asked_for is None and request is not None:
             is_stop = folder.stop_if_orphaned(request) or is_stop
         is_late = ask_at is not None and now >= ask_at

@@ -150,8 +150,11 @@ class RayActorExecutor:
             return Liveness.GONE  # Ray may hold it; beginning it once more does no harm
         if self._is_there(claim):
             return Liveness.ALIVE
-        if folder.exit() is None and not claim.is_mirrored and (told := self._death_of(claim)) is not None:
-            folder.write_exit(told)
+        if folder.exit() is None and not claim.is_mirrored and (actor := self._recorded(claim)) is not None:
+            if actor.state != "DEAD":
+                return Liveness.ALIVE  # Ray has yet to see that its process is gone: the next look tells why
+            cause = str(actor.death_cause or "")
+            folder.write_exit(exit_told(plain(cause), "oom_context" in cause))
         return Liveness.GONE
 
     def close(self) -> None:
@@ -193,8 +196,8 @@ class RayActorExecutor:
             if claim.worker is not None and _is_near(claim):
                 claim.worker.send(signal.SIGKILL)
 
-    def _death_of(self, claim: Claim) -> Exit | None:
-        """Return what Ray recorded of a dead worker, None where it knows nothing."""
+    def _recorded(self, claim: Claim) -> Any:
+        """Return what Ray recorded of a worker, None where it knows nothing or cannot be asked."""
         if claim.actor is None or self._cluster.status().state != "running":
             return None
         from ray.util.state import list_actors  # only to explain a death
@@ -205,11 +208,7 @@ class RayActorExecutor:
             found = list_actors(filters=[("name", "=", claim.actor)], detail=True, timeout=3)
         except (RayStateApiException, SynapseError, ConnectionError):
             return None
-        for actor in found:
-            if actor.state == "DEAD":
-                cause = str(actor.death_cause or "")
-                return exit_told(plain(cause), "oom_context" in cause)
-        return None
+        return found[0] if found else None
 
     def _target(self, action: ActionClass | str) -> Any:
         """Return what the worker needs to find an action: its class, or the plugin and its entrypoint."""

@@ -34,9 +34,11 @@ from synapse_core.executors.ray.connection import (
 from synapse_core.executors.ray.head import HeadRecord, LocalHead
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):\d{1,5}")
-# status() answers within 1.5 s, connect() to a cluster that cannot be used fails within 5 s.
+# status() of a named cluster answers within 1.5 s, connect() to one that cannot be used fails within 5 s.
 _STATUS_SECONDS = 1.0
 _CONNECT_SECONDS = 3.0
+# The home's own head, whose processes live, is busy and not gone.
+_OWN_STATUS_SECONDS = 5.0
 # A local head that swaps or computes on all cores is slow, not dead, and its runs are not to be lost.
 _LOCAL_CONNECT_SECONDS = 15.0
 # What the home's own head has said is believed for so long while its processes live: asking takes 6 ms, and
@@ -109,7 +111,10 @@ class RayCluster:
         return self._address is None
 
     def status(self) -> ClusterStatus:
-        """Tell whether the cluster runs, and what it has. Starts nothing; answers in 1.5 s at most."""
+        """Tell whether the cluster runs, and what it has. Starts nothing; answers in 1.5 s at most.
+
+        The home's own head is given 5 s while its processes live.
+        """
         address, head = self._address, None
         if address is None:
             head = self._head.record()
@@ -117,7 +122,7 @@ class RayCluster:
                 return _not_started(has_died=head is not None)
             address = head.address
         try:
-            answer = self._ask(address, _STATUS_SECONDS)
+            answer = self._ask(address, _OWN_STATUS_SECONDS if self.is_own else _STATUS_SECONDS)
         except RayUnavailable as error:
             return ClusterStatus("unreachable", error.message, address, fix=error.hint)
         return self._told_by(head, address, answer)
