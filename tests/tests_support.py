@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,17 @@ def pid_is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def files_with(folder: Path, words: bytes) -> list[Path]:
+    """Return the files below a folder that hold the words; one that goes meanwhile holds nothing."""
+    found = []
+    for place, _, names in os.walk(folder):  # a folder that goes is passed over
+        for path in (Path(place, name) for name in names):
+            with suppress(FileNotFoundError):
+                if path.is_file() and words in path.read_bytes():
+                    found.append(path)
+    return found
 
 
 class RawServer:

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +101,12 @@ def children() -> Children:
     """The describing children of this process that came during the test."""
 
     def describing() -> list[ProcessId]:
-        return [
-            found
-            for found in descendants(os.getpid())
-            if b"synapse_core.describe" in Path(f"/proc/{found.pid}/cmdline").read_bytes()
-        ]
+        found = []
+        for child in descendants(os.getpid()):
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+                if b"synapse_core.describe" in Path(f"/proc/{child.pid}/cmdline").read_bytes():
+                    found.append(child)
+        return found
 
     before = describing()
     return lambda: [child for child in describing() if child not in before]

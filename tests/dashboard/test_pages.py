@@ -133,7 +133,7 @@ def test_every_page_fits_and_can_be_read_wide_and_narrow_light_and_dark(world, b
             assert weak == [], (address, scheme)
         picture = page.locator(".picture img")
         expect(picture).to_be_visible()
-        assert picture.evaluate("image => image.naturalWidth") > 100
+        page.wait_for_function("document.querySelector('.picture img').naturalWidth > 100")
         paper = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/[0-9.]+/g).map(Number)")
         assert (sum(paper[:3]) > 600) is (scheme == "light")
         assert reader.complaints == []

@@ -97,7 +97,9 @@ def test_a_wrong_call_says_what_is_true_and_gives_exit_code_1(arguments, words):
 
 
 def test_leaving_with_ctrl_c_leaves_the_run_going_and_stop_ends_it(home):
-    arguments = [*COMMAND, "run", "hello", "misbehave", "-p", "way=sleep"]
+    arguments = [*COMMAND, "run", "hello", "misbehave", "-p", "way=sleep", "-p", "seconds=600"]
+    # In the background of a shell it is ignored, and children inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     watching = subprocess.Popen(
         arguments,
         stdout=subprocess.PIPE,
@@ -105,6 +107,7 @@ def test_leaving_with_ctrl_c_leaves_the_run_going_and_stop_ends_it(home):
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         start_new_session=True,
     )
+    signal.signal(signal.SIGINT, before)
     run_id = watching.stdout.readline().split()[1]
     while json.loads(synapse("runs", "show", run_id).stdout)["state"] == "queued":
         pass

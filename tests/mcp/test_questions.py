@@ -150,6 +150,9 @@ async def test_a_run_that_asks_is_a_task_that_needs_input(tmp_path):
             group.start_soon(client.session.send_request, listening, types.SubscriptionsListenResult)
             task = await until(client, handle.task_id, lambda task: len(task.get("inputRequests", ())) == 2)
             first, second = task["inputRequests"]
+            with anyio.fail_after(60):
+                while not any(news["status"] == "input_required" for news in tasks.news):
+                    await anyio.sleep(0.01)
             given = {
                 second: {"action": "accept", "content": {"name": "b"}},
                 "question-99": {"action": "accept", "content": {}},
@@ -174,5 +177,4 @@ async def test_a_run_that_asks_is_a_task_that_needs_input(tmp_path):
     assert (left["status"], list(left["inputRequests"])) == ("input_required", [first])
     assert ended["result"]["structuredContent"]["result"] == {"names": ["a", "b"]}
     told = [news["status"] for news in tasks.news]
-    assert "input_required" in told
     assert told[-1] == "completed"

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import pytest
 from mcp import Client
 from onboarding.written_plugins import write_plugin
+from tests_support import files_with
 
 from synapse_mcp.masking import MASK, MaskingFormatter, masked, masked_data
 from synapse_mcp.server import build_server
@@ -144,10 +145,9 @@ async def test_no_planted_secret_reaches_the_wire_or_a_file_that_others_can_read
     for text in (reply.model_dump_json(), *said, *told, *capfd.readouterr()):
         assert_clean(text)
     assert MASK in "".join(told)
-    for file in planted.rglob("*"):
-        if file.is_file() and b"canary-" in file.read_bytes():
-            private = [file, *(each for each in file.parents if each.is_relative_to(planted))]
-            assert any(each.stat().st_mode & 0o077 == 0 for each in private), file
+    for file in files_with(planted, b"canary-"):
+        private = [file, *(each for each in file.parents if each.is_relative_to(planted))]
+        assert any(each.stat().st_mode & 0o077 == 0 for each in private), file
 
 
 @pytest.mark.anyio
@@ -162,14 +162,14 @@ async def test_no_planted_secret_is_in_what_ray_keeps(planted, plugins, mode, ra
     cluster.connect()
     from ray.util.state import list_actors, list_jobs, list_tasks  # it is imported where a cluster is
 
-    address = cluster.status().dashboard_url
-    recorded = [str(lists(address=address, detail=True)) for lists in (list_actors, list_jobs, list_tasks)]
+    every = {"address": cluster.status().dashboard_url, "detail": True, "limit": 10_000}
+    recorded = [str(lists(**every)) for lists in (list_actors, list_jobs, list_tasks)]
     kept = Path(json.loads((ray_home / "ray" / "cluster.json").read_bytes())["temp_dir"])
 
     assert f"printed {ENVIRONMENT}" in (folder / "output.log").read_text(), "the run knew it"
     for text in (reply.model_dump_json(), *recorded):
         assert_clean(text)
-    assert [file for file in kept.rglob("*") if file.is_file() and b"canary-" in file.read_bytes()] == []
+    assert files_with(kept, b"canary-") == []
 
 
 @pytest.mark.anyio

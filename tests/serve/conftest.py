@@ -37,7 +37,7 @@ actions:
     entrypoint: plugin.deploy:DeployAction
     method: local
     serve_options:
-      batch: {max_batch_size: 4, batch_wait_timeout_s: 0.2}
+      batch: {max_batch_size: 4, batch_wait_timeout_s: 2}
       max_ongoing_requests: 20
   deploy_own_routes:
     entrypoint: plugin.deploy:DeployWithRoutes
