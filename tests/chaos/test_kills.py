@@ -161,7 +161,9 @@ def one_kill(home: Path, number: int, victim: str, chance: random.Random) -> str
 
 
 @pytest.mark.usefixtures("unconnected", "ray_stopped")
-def test_kills_at_random_moments(home: Path, request: pytest.FixtureRequest):
+def test_kills_at_random_moments(home: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
+    # Seconds. A raylet that dies while a server joins it is waited for by Ray itself, by default for 60 s.
+    monkeypatch.setenv("RAY_gcs_server_request_timeout_seconds", "20")
     is_long = request.config.getoption("--chaos-long")
     seed = 20261121
     chance = random.Random(seed)
