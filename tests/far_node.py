@@ -189,8 +189,9 @@ def messengers_are_killed(world: World) -> dict[str, Any]:
 def node_is_lost(world: World) -> dict[str, Any]:
     run_id = world.begin("misbehave", way="sleep")
     world.until(run_id, lambda run: run.progress.current == 1)
-    _kill_actors("ray::Shipper", "ray::TaskWorker")
+    # The raylet first: it would tell the cluster what became of the others.
     _kill(lambda title, entry: title.endswith("raylet") and not _shares(entry, "uts"))
+    _kill_actors("ray::Shipper", "ray::TaskWorker")
     return world.told(world.until(run_id, lambda run: run.is_done))
 
 
