@@ -8,6 +8,7 @@ print. The functions that need anyio or the SDK import them themselves, marked "
 
 from __future__ import annotations
 
+import array
 import asyncio
 import atexit
 import contextlib
@@ -18,7 +19,9 @@ import os
 import queue
 import select
 import signal
+import stat
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 DRAIN_SECONDS = 0.15  # after the end of input, for answers that are nearly ready: `printf ... | synapse-mcp`
+TAKE_SECONDS = 1.0  # for a client to take a notification before the answer behind it
+_LOOK_SECONDS = 0.001
 FLUSH_SECONDS = 0.15  # after the server has ended, for a client that is slow to read its last answers
 
 
@@ -209,16 +214,32 @@ class _Transport:
         """Write every message to the client until the server closes the stream or the client is gone."""
         from mcp_types import JSONRPCError, JSONRPCResponse  # after the claim
 
+        has_told = False
         with self._from_server:
             async for item in self._from_server:
+                is_answer = isinstance(item.message, JSONRPCResponse | JSONRPCError)
                 try:
+                    if is_answer and has_told:
+                        await self._until_taken()
                     await self._write_line(_to_line(item.message))
                 except OSError as error:
                     logger.info("The client no longer reads (%s); ending.", error.strerror)
                     self._ending.begin(0)
                     break
-                if isinstance(item.message, JSONRPCResponse | JSONRPCError):
+                has_told = not is_answer
+                if is_answer:
                     await self._settle()
+
+    async def _until_taken(self) -> None:
+        """Wait until the client has read what was written, for a while.
+
+        Clients in TypeScript lose the progress that they read together with the answer.
+        """
+        from anyio import sleep  # after the claim
+
+        deadline = time.monotonic() + TAKE_SECONDS
+        while _unread(self._wire.write_fd) and time.monotonic() < deadline:
+            await sleep(_LOOK_SECONDS)
 
     async def _write_line(self, line: bytes) -> None:
         from anyio import to_thread  # after the claim
@@ -291,6 +312,18 @@ def _takes_bytes(fd: int) -> bool:
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
     return bool(poll.poll(0))
+
+
+def _unread(fd: int) -> int:
+    """Return how much of what was written waits for its reader, 0 where the system does not tell.
+
+    Bytes for a pipe; for a socket, as which Node starts its children, what they take up in the kernel.
+    """
+    told = array.array("i", [0])
+    with contextlib.suppress(OSError):
+        is_socket = stat.S_ISSOCK(os.fstat(fd).st_mode)
+        fcntl.ioctl(fd, termios.TIOCOUTQ if is_socket else termios.FIONREAD, told)
+    return told[0]
 
 
 def _private_copy(fd: int) -> int:

@@ -8,7 +8,9 @@ import itertools
 import json
 import os
 import queue
+import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -363,6 +365,31 @@ serve_stdio(MCPServer("broken", lifespan=lifespan), wire)
         server.stderr.wait_for(b"no room for the runs")
 
     assert code == 1
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_an_answer_is_written_when_the_client_has_read_the_progress_before_it(tmp_path, kind):
+    """Node starts its children with sockets."""
+    reading, writing = os.pipe() if kind == "pipe" else map(socket.socket.detach, socket.socketpair())
+    command = [sys.executable, str(WIRE_SERVER), str(tmp_path), str(GRACE_SECONDS)]
+    asked = call(1, "report", times=3)
+    asked["params"]["_meta"] = {**MODERN_META, "progressToken": "t"}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=writing, stderr=subprocess.PIPE) as server:
+        os.close(writing)
+        stderr = Output(server.stderr)
+        server.stdin.write(lines(asked))
+        server.stdin.flush()
+        seen = []
+        while not seen or b'"id":1' not in seen[-1]:
+            select.select([reading], [], [])
+            time.sleep(0.1)  # a client that is slow to read finds all that there is by then
+            seen.append(os.read(reading, 1 << 16))
+        server.stdin.close()
+        stderr.join()
+    os.close(reading)
+
+    assert b"notifications/progress" in b"".join(seen[:-1])
+    assert [json.loads(line)["id"] for line in seen[-1].splitlines()] == [1]
 
 
 def test_piped_requests_are_answered_although_the_input_ends_behind_them(tmp_path):

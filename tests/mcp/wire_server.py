@@ -20,6 +20,7 @@ from pathlib import Path  # noqa: E402
 
 import anyio  # noqa: E402
 from mcp.server import MCPServer  # noqa: E402
+from mcp.server.mcpserver import Context  # noqa: E402
 
 marks, grace_seconds = Path(sys.argv[1]), float(sys.argv[2])
 
@@ -60,6 +61,13 @@ async def half_a_character() -> str:
 async def wait_for_ever() -> None:
     print("waiting for ever")
     await anyio.sleep_forever()
+
+
+@server.tool()
+async def report(ctx: Context, times: int) -> str:
+    for number in range(times):
+        await ctx.report_progress(number + 1, times)
+    return "done"
 
 
 @server.tool()
