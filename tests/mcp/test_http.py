@@ -132,7 +132,7 @@ async def test_two_servers_on_one_home_know_the_same_runs(
 async def test_over_http_paths_stay_in_the_home_and_out_of_what_is_others(
     server: HttpServer, tokens: dict[str, str], place: Path, tmp_path: Path
 ):
-    (place / "home" / "datasets").mkdir(exist_ok=True)
+    (place / "home" / "datasets").mkdir(parents=True, exist_ok=True)
     (place / "home" / "datasets" / "link").symlink_to(tmp_path)
     async with server.client(tokens["alice"]) as alice, server.client(tokens["bob"]) as bob:
         run = await call(alice, "run_action", plugin="hello", action="greet", wait_seconds=50)
