@@ -100,9 +100,6 @@ def masked_data(value: Any) -> Any:
     # Nearly every answer is clean, which one look at all of it tells.
     if _is_clean(_as_json(value), known):
         return value
-    whole = "\n".join(_texts(value))
-    if _masked(whole, known) == whole:
-        return value
 
     def walk(value: Any) -> Any:
         if isinstance(value, str):
@@ -121,18 +118,6 @@ def _as_json(value: Any) -> str:
         return msgspec.json.encode(value).decode()
     except UnicodeEncodeError:  # half a surrogate pair
         return json.dumps(value, ensure_ascii=False)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, entry in value.items():
-            yield str(key)
-            yield from _texts(entry)
-    elif isinstance(value, list | tuple):
-        for entry in value:
-            yield from _texts(entry)
 
 
 class MaskingFormatter(logging.Formatter):
