@@ -109,7 +109,7 @@ def test_a_service_that_fails_is_told_as_what_it_is(fault: str, caplog: pytest.L
         seconds = time.monotonic() - begun
 
         assert type(caught.value) is kind
-        assert seconds < 10  # 2.5 s; without a deadline it would be 15 and more
+        assert seconds < 3
         assert caught.value.hint or kind in (BackendRejected, BackendConflict, RecordNotFound)
         assert_no_token(caught.value, backend, caplog)
 
@@ -127,7 +127,7 @@ def test_a_service_that_is_down_is_told_within_the_limit(caplog: pytest.LogCaptu
         with pytest.raises(BackendUnavailable, match="does not answer") as caught:
             backend.check()
 
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 3
         assert caught.value.retryable
         assert caught.value.hint
         assert caught.value.details["attempts"] == 4
@@ -399,6 +399,6 @@ def test_a_download_that_is_always_cut_leaves_what_was_there(service: str, tmp_p
         with pytest.raises(StorageConnectionError):
             backend.download_file(made.file, target)
 
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 3
     assert target.read_bytes() == b"old"
     assert list(target.parent.iterdir()) == [target]

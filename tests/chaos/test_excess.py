@@ -84,14 +84,14 @@ def test_a_flood_of_output_is_kept_whole_and_read_from_its_end(lab, request):
     amount = 1_000_000_000 if request.config.getoption("--chaos-long") else 100_000_000
     run_id = lab.begin("misbehave", {"way": "print", "amount": amount})
 
-    took = []
+    slowest = 0.0
     while not lab.runs.get(run_id).is_done:
         began = time.monotonic()
         page = lab.runs.log(run_id, tail=10)
-        took.append(time.monotonic() - began)
+        slowest = max(slowest, time.monotonic() - began)
 
     assert lab.runs.get(run_id).state is RunState.SUCCEEDED
     assert lab.runs.folder(run_id).output.stat().st_size > amount * 0.99
     assert "no end of line" in "\n".join(lab.runs.log(run_id, tail=10).lines)
     assert page.lines
-    assert sorted(took)[len(took) // 2] < 0.5
+    assert slowest < 1.0

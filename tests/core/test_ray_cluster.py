@@ -21,6 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import grpc  # noqa: F401  # 80 ms that are not what is measured
 import pytest
 
 from synapse_core.errors import InvalidRequest, RayUnavailable
@@ -133,7 +134,7 @@ def running(home: Path) -> Path:
 
 
 def test_a_home_without_a_head_is_not_started(tmp_path: Path) -> None:
-    with within(10):
+    with within(1.5):
         status = RayCluster(tmp_path).status()
 
     assert (status.state, status.address, status.cpus) == ("not_started", None, None)
@@ -237,9 +238,9 @@ def test_an_address_without_a_ray_cluster_fails_in_time(
 ) -> None:
     with server() as port:
         cluster = RayCluster(tmp_path, f"127.0.0.1:{port}")
-        with within(10):  # it is asked for 1 s; Ray itself would wait for minutes
+        with within(1.5):
             status = cluster.status()
-        with within(20), pytest.raises(RayUnavailable, match=words) as failure:
+        with within(5), pytest.raises(RayUnavailable, match=words) as failure:
             cluster.connect()
 
     assert status.state == "unreachable"
@@ -259,7 +260,7 @@ def test_two_processes_that_connect_at_once_start_one_head_which_outlives_them(h
         first.ask_to_connect()
         second.ask_to_connect()
         replies = [first.reply(), second.reply()]
-        with within(20):
+        with within(2):
             again = first.connect()
         pids = [first.process.pid, second.process.pid]
         first.process.send_signal(signal.SIGKILL)
@@ -269,7 +270,7 @@ def test_two_processes_that_connect_at_once_start_one_head_which_outlives_them(h
     assert sum("Starting a local Ray cluster" in " ".join(reply["told"]) for reply in replies) == 1
     assert again["told"] == []
 
-    with within(10):
+    with within(1.5):
         status = RayCluster(home).status()
     assert (status.state, status.address) == ("running", again["address"])
     assert (status.cpus, status.gpus) == (2.0, 0.0)
@@ -331,7 +332,7 @@ def test_a_cluster_of_another_ray_version_is_refused(running: Path, monkeypatch:
     monkeypatch.setattr(cluster_module, "version", lambda package: "2.59.1")
 
     status = RayCluster(running).status()
-    with within(20), pytest.raises(RayUnavailable, match=r"runs Ray 2\.60\.0, this process has 2\.59\.1"):
+    with within(5), pytest.raises(RayUnavailable, match=r"runs Ray 2\.60\.0, this process has 2\.59\.1"):
         RayCluster(running).connect()
 
     assert status.state == "unreachable"
@@ -346,12 +347,12 @@ def test_a_named_cluster_that_wants_a_token_is_refused_without_it(
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "none"))
     cluster = RayCluster(tmp_path, record_of(running).address)
 
-    with within(10):
+    with within(1.5):
         status = cluster.status()
-    with within(20), pytest.raises(RayUnavailable, match="asks for a token, and none is set") as failure:
+    with within(5), pytest.raises(RayUnavailable, match="asks for a token, and none is set") as failure:
         cluster.connect()
     monkeypatch.setenv("RAY_AUTH_TOKEN", "wrong")
-    with within(20), pytest.raises(RayUnavailable, match="refuses the one that is set"):
+    with within(5), pytest.raises(RayUnavailable, match="refuses the one that is set"):
         cluster.connect()
 
     assert status.state == "unreachable"
@@ -365,7 +366,7 @@ def test_a_named_cluster_without_a_node_on_this_machine_is_refused(
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(running / "ray" / "token"))
     monkeypatch.setattr(connection_module, "_local_nodes", set)
 
-    with within(20), pytest.raises(RayUnavailable, match="has no node on this machine"):
+    with within(5), pytest.raises(RayUnavailable, match="has no node on this machine"):
         RayCluster(tmp_path, record_of(running).address).connect()
 
 
@@ -401,7 +402,7 @@ def test_a_dead_head_is_replaced_and_whoever_was_connected_lives(running: Path) 
         record.raylet.send(signal.SIGKILL)
         while record.gcs.is_alive or record.raylet.is_alive:
             time.sleep(0.01)
-        with within(10):
+        with within(1.5):
             status = RayCluster(running).status()
         after = connected.connect()
         left = [process for process in record.processes if process.is_alive]

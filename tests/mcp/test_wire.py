@@ -260,7 +260,7 @@ def test_an_idle_server_ends_at_once_and_cleans_up(server, how, exit_code):
 
     print(f"ended after {seconds:.3f} s")
     assert code == exit_code
-    assert seconds < GRACE_SECONDS
+    assert seconds < 1.0
     assert server.cleanups() == {"lifespan-exit", "atexit"}
 
 
@@ -273,7 +273,7 @@ def test_a_tool_that_waits_is_cancelled_and_its_caller_told(server, how, exit_co
 
     print(f"ended after {seconds:.3f} s")
     assert code == exit_code
-    assert seconds < GRACE_SECONDS
+    assert seconds < 1.0
     assert server.cleanups() == {"lifespan-exit", "atexit"}
     assert answer["error"]["message"] == "Connection closed"
 
@@ -286,7 +286,7 @@ def test_a_tool_that_cannot_be_cancelled_delays_the_end_by_the_grace_only(server
 
     print(f"ended after {seconds:.3f} s")
     assert code == exit_code
-    assert GRACE_SECONDS <= seconds < GRACE_SECONDS + 10.0
+    assert GRACE_SECONDS <= seconds < GRACE_SECONDS + 1.0
     assert server.cleanups() == set()
     assert b"took longer than its grace" in b"".join(server.stderr)
 
@@ -306,7 +306,7 @@ def test_a_tool_that_blocks_the_event_loop_cannot_outlive_the_grace(server):
     code, seconds = server.end(send_signal(signal.SIGTERM))
 
     assert code == 128 + signal.SIGTERM
-    assert seconds < GRACE_SECONDS + 10.0
+    assert seconds < GRACE_SECONDS + 1.0
 
 
 def test_a_signal_during_a_slow_start_still_runs_the_exit_of_the_lifespan(tmp_path):
