@@ -16,7 +16,6 @@ import fcntl
 import io
 import logging
 import os
-import queue
 import select
 import signal
 import stat
@@ -37,8 +36,10 @@ logger = logging.getLogger(__name__)
 MAX_LINE_BYTES = 16 * 1024 * 1024
 DRAIN_SECONDS = 0.15  # after the end of input, for answers that are nearly ready: `printf ... | synapse-mcp`
 TAKE_SECONDS = 1.0  # for a client to take a notification before the answer behind it
-_LOOK_SECONDS = 0.001
 FLUSH_SECONDS = 0.15  # after the server has ended, for a client that is slow to read its last answers
+_LOOK_SECONDS = 0.001
+_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_NO_SIGNAL = 128  # what is added to an exit code, to tell it from the number of a signal
 
 
 @dataclass(frozen=True)
@@ -109,21 +110,25 @@ class Ending:
     def __init__(self, grace_seconds: float) -> None:
         self.code = 0
         self._grace_seconds = grace_seconds
-        self._codes: queue.SimpleQueue[int] = queue.SimpleQueue()  # its put is safe in signal handlers
+        self._reasons, self._told = os.pipe()
+        os.set_blocking(self._told, False)
 
     def begin(self, code: int) -> None:
-        """Ask the process to end, from any thread or signal handler; only the first call counts."""
-        self._codes.put(code)
+        """Ask the process to end, from any thread; only the first call counts. Codes: 0 to 127."""
+        with contextlib.suppress(BlockingIOError):  # a pipe that is full of reasons holds the first
+            os.write(self._told, bytes([_NO_SIGNAL + code]))
 
     def watch(self, stop: Callable[[int], None]) -> None:
         """Take over the signals, and call `stop` with the exit code as soon as there is one."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            # Not the event loop's own handlers: they would wait behind a tool that blocks the loop.
-            signal.signal(number, lambda received, _: self.begin(128 + received))
+        # Not by handlers in Python, nor the event loop's own: they would wait behind a tool that blocks the
+        # main thread, and for the next event if the signal comes just before that thread begins to wait.
+        signal.set_wakeup_fd(self._told, warn_on_full_buffer=False)
+        for number in _ENDING_SIGNALS:
+            signal.signal(number, lambda _number, _frame: None)
         threading.Thread(target=self._watch, args=(stop,), name="wire-ending", daemon=True).start()
 
     def _watch(self, stop: Callable[[int], None]) -> None:
-        self.code = self._codes.get()
+        self.code = self._first_reason()
         stop(self.code)
         time.sleep(self._grace_seconds)
         # Not by logging: its lock, or a stderr that nobody reads, may be what is stuck.
@@ -131,6 +136,12 @@ class Ending:
             if _takes_bytes(2):
                 os.write(2, b"The cleanup took longer than its grace; leaving without it.\n")
         os._exit(self.code)
+
+    def _first_reason(self) -> int:
+        """Wait for a byte: the number of a signal, or what `begin` was given."""
+        while (reason := os.read(self._reasons, 1)[0]) < _NO_SIGNAL and reason not in _ENDING_SIGNALS:
+            pass  # a signal that others handle
+        return reason - _NO_SIGNAL if reason >= _NO_SIGNAL else 128 + reason
 
 
 class _Transport:

@@ -10,6 +10,7 @@ wire = claim_wire()
 print("printed at import")
 
 import atexit  # noqa: E402
+import hashlib  # noqa: E402
 import os  # noqa: E402
 import subprocess  # noqa: E402
 import sys  # noqa: E402
@@ -77,9 +78,9 @@ def sleep(seconds: float) -> None:
 
 
 @server.tool()
-async def block_the_loop(seconds: float) -> None:
+async def block_the_loop() -> None:
     print("blocking the loop")
-    time.sleep(seconds)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 1 << 30)  # native code, in which no handler of a signal runs
 
 
 @server.tool()

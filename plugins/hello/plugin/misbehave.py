@@ -64,14 +64,13 @@ class PrepareStep(BaseStep[MisbehaveContext]):
     progress_weight = 0.2
 
     def execute(self, context: MisbehaveContext) -> StepResult:
-        if context.params.marker:
-            (Path(context.params.marker) / "prepared").write_text(str(os.getpid()))
+        _mark(context, "prepared", os.getpid())
         return StepResult()
 
     def rollback(self, context: MisbehaveContext, result: StepResult) -> None:
         if context.params.marker:
             (Path(context.params.marker) / "prepared").unlink()
-            (Path(context.params.marker) / "rolled_back").write_text(str(os.getpid()))
+            _mark(context, "rolled_back", os.getpid())
 
 
 class MisbehaveStep(BaseStep[MisbehaveContext]):
@@ -98,6 +97,15 @@ class MisbehaveAction(BaseAction[MisbehaveParams]):
 
     def get_result(self, context: MisbehaveContext, summary: dict[str, Any]) -> Any:
         return context.result
+
+
+def _mark(context: MisbehaveContext, name: str, pid: int) -> None:
+    """Leave a file, where one is wanted, that is never seen half written."""
+    if context.params.marker:
+        path = Path(context.params.marker, name)
+        draft = path.with_suffix(".draft")
+        draft.write_text(str(pid))
+        draft.replace(path)
 
 
 def _fail(context: MisbehaveContext) -> None:
@@ -144,8 +152,7 @@ def _ignore_stop(context: MisbehaveContext) -> None:
     """Swallow every attempt to stop, and leave a child that does the same."""
     script = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(3600)"
     child = subprocess.Popen([sys.executable, "-c", script])
-    if context.params.marker:
-        (Path(context.params.marker) / "child").write_text(str(child.pid))
+    _mark(context, "child", child.pid)
     end = time.monotonic() + context.params.seconds
     while time.monotonic() < end:
         try:

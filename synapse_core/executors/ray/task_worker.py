@@ -192,13 +192,17 @@ def _stoppable(folder: RunFolder, request: RunRequest, stop: StopSignal) -> Iter
         while not ended.wait(_LOOK_FOR_STOP_SECONDS):
             folder.stop_if_orphaned(request)
             if (cause := end_cause()) is not None:
-                # A signal, not a flag: it also ends a sleep or a read in the main thread.
-                os.kill(os.getpid(), signal.SIGTERM)
-                if not ended.wait(grace_seconds(request) + _SERVER_FIRST_SECONDS):
-                    folder.write_exit(Exit(datetime.now(UTC), signal="SIGKILL", cause=cause))
-                    kill_descendants(os.getpid())
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return
+                kill_at = time.monotonic() + grace_seconds(request) + _SERVER_FIRST_SECONDS
+                while time.monotonic() < kill_at:
+                    if not stop.is_requested:
+                        # A signal, not a flag: it also ends a sleep or a read in the main thread. Repeated,
+                        # as it does not end one that began at that very moment.
+                        os.kill(os.getpid(), signal.SIGTERM)
+                    if ended.wait(_LOOK_FOR_STOP_SECONDS):
+                        return
+                folder.write_exit(Exit(datetime.now(UTC), signal="SIGKILL", cause=cause))
+                kill_descendants(os.getpid())
+                os.kill(os.getpid(), signal.SIGKILL)
 
     signal.signal(signal.SIGTERM, on_sigterm)
     watcher = threading.Thread(target=look, daemon=True)
