@@ -45,7 +45,7 @@ class Checker:
         """Count an item's annotations as seen, and leave those in it that can be written."""
         width = item.width if item.width is not None else math.inf
         height = item.height if item.height is not None else math.inf
-        if item.is_plain and self._are_inside(item, width, height, losses):
+        if (item.is_plain or item.is_outlined) and self._are_inside(item, width, height, losses):
             return
         before = losses.before
         plain = 0
@@ -90,9 +90,10 @@ class Checker:
             if gone:
                 item.annotations = [one for one in item.annotations if id(one) not in gone]
         item.is_plain = is_bare and plain > 0 and len(doubtful) == 0
+        item.is_outlined = False
 
     def _are_inside(self, item: Item, width: float, height: float, losses: Losses) -> bool:
-        """Return True, and count them, where an item's plain boxes all have an area and lie in the image."""
+        """Return True, and count them, where an item's boxes all have an area and lie in the image."""
         annotations = item.annotations
         for annotation in annotations:
             x, y, w, h = annotation.box  # type: ignore[misc]  # is_plain says that it has one
@@ -102,7 +103,7 @@ class Checker:
         before = losses.before
         for annotation in annotations:
             before[annotation.label] += 1
-        losses.counts["box", "seen"] += len(annotations)
+        losses.counts["polygon" if item.is_outlined else "box", "seen"] += len(annotations)
         return True
 
     def _keep(self, one: Annotation, item: Item, width: float, height: float, losses: Losses) -> bool:

@@ -6,9 +6,9 @@ order.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from synapse_core.datasets.options import ConvertOptions
@@ -21,7 +21,6 @@ PART_ITEMS = 500
 # From so many items on a second process is worth its start; sooner where each has an image to be put too.
 _PARALLEL_ITEMS = 8_000
 _PARALLEL_IMAGES = 4_000
-_MOST_PROCESSES = 8
 # Parts on Ray that are under way for each CPU of the cluster.
 _AHEAD = 2
 
@@ -39,15 +38,16 @@ def in_parts(part: Part, count: int, target: Target) -> Iterator[PartResult]:
         return
     from synapse_core.datasets.part_processes import in_processes  # 15 ms that a small set need not wait for
 
-    yield from in_processes(part, bounds, min(processes, len(bounds)))
+    yield from in_processes(partial(_converted, part), bounds, min(processes, len(bounds)))
+
+
+def _converted(part: Part, bounds: tuple[int, int]) -> PartResult:
+    return part.convert(*bounds)
 
 
 def _processes(options: ConvertOptions, count: int) -> int:
-    if isinstance(options.workers, int):
-        return options.workers
-    if count < (_PARALLEL_ITEMS if options.images == "none" else _PARALLEL_IMAGES):
-        return 1
-    return min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
+    least = _PARALLEL_ITEMS if options.images == "none" else _PARALLEL_IMAGES
+    return 1 if options.workers == "auto" and count < least else options.most_processes()
 
 
 def _on_ray(part: Part, bounds: list[tuple[int, int]], target: Target) -> Iterator[PartResult]:

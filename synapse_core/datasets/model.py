@@ -156,7 +156,8 @@ class Item(msgspec.Struct):
     its file below the source's root, None where there is none. where: file and line from which it was read.
     media: the kind. id: the source's own. is_plain: there are annotations, and every one is an upright box
     with a class and nothing else; a reader that knows says so, and whoever checks items says it of those that
-    lie in their image too, so that writers need not look.
+    lie in their image too, so that writers need not look. is_outlined: the same, but every one has a polygon
+    beside its box that was not looked into.
     """
 
     key: str
@@ -170,6 +171,7 @@ class Item(msgspec.Struct):
     id: int | str | None = None
     extra: dict[str, Any] | None = None
     is_plain: bool = False
+    is_outlined: bool = False
 
 
 class Header(msgspec.Struct):

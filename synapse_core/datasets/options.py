@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Literal, TypeAlias, get_args, get_type_hints
 
 import msgspec
@@ -16,6 +17,7 @@ VocCoordinates: TypeAlias = Literal["literal", "devkit"]
 ClassOrder: TypeAlias = Literal["source", "name"]
 Splits: TypeAlias = Literal["keep", "hash", "none"]
 Workers: TypeAlias = int | Literal["auto", "ray"]
+_MOST_PROCESSES = 8
 
 
 class ConvertOptions(msgspec.Struct, frozen=True):
@@ -61,6 +63,12 @@ class ConvertOptions(msgspec.Struct, frozen=True):
             raise InvalidRequest(f"workers is {self.workers!r}; it can be a number, 'auto' or 'ray'.")
         if not 0.0 <= self.mask_tolerance_pixels <= 100.0:
             raise InvalidRequest("mask_tolerance_pixels must lie between 0 and 100.")
+
+    def most_processes(self) -> int:
+        """Return how many processes of this machine may work at once."""
+        if isinstance(self.workers, int):
+            return self.workers
+        return 1 if self.workers == "ray" else min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
 
     def deciding(self) -> dict[str, Any]:
         """Return, by name, what the output follows from: all but how many write it."""

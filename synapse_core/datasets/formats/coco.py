@@ -36,7 +36,6 @@ from synapse_core.datasets.sizes import size_of
 from synapse_core.datasets.source import Source, inside
 from synapse_core.errors import InvalidDataset
 
-_BOXES = frozenset({BoxRow})
 # Facts of an image that every official file states, and that no other format has a place for.
 _TOP_KEYS = frozenset({"images", "annotations", "categories"})
 
@@ -94,7 +93,11 @@ class CocoReader:
         self._checks_images = options.images != "none"
         # Remote files are copied for as long as the reader lives.
         self._stack = ExitStack()
-        self._files = [FileIndex(self._stack.enter_context(source.local(file.path)), file) for file in files]
+        most = options.most_processes()
+        self._files = [
+            FileIndex(self._stack.enter_context(source.local(file.path)), file, processes=most)
+            for file in files
+        ]
         classes, self._labels = _classes(self._files)
         for index, labels in zip(self._files, self._labels, strict=True):
             index.labels = labels
@@ -174,8 +177,14 @@ class CocoReader:
             if self.wants_extra:
                 item.extra = self._extra_of(number)[image]
                 item.id = item.id if self._has_own_ids else None
-            if set(map(type, rows)) == _BOXES:
+            types = set(map(type, rows))
+            if types == {BoxRow}:
                 item.annotations, item.is_plain = rows, True  # type: ignore[assignment]  # all of one type
+                yield begin + image, item
+                continue
+            if types == {Annotation}:
+                item.annotations = rows  # type: ignore[assignment]  # all of one type
+                item.is_outlined = all(one.shape for one in item.annotations)
                 yield begin + image, item
                 continue
             add = item.annotations.append
@@ -185,7 +194,7 @@ class CocoReader:
                         add(lean_annotation(row, label))
                         continue
                     row = full_row(row)
-                elif isinstance(row, BoxRow):
+                elif isinstance(row, Annotation):
                     add(row)
                     continue
                 if isinstance(row, Row):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -108,10 +108,10 @@ class BrokenRow(Exception):  # it is a row
 
 _rows = msgspec.json.Decoder(list[Row])
 _row = msgspec.json.Decoder(Row)
-_lean_rows = msgspec.json.Decoder(list[LeanRow])
+lean_rows = msgspec.json.Decoder(list[LeanRow])
 _encode = msgspec.json.Encoder().encode
 # One ring, as most are.
-_OF_NUMBERS = b"-+0123456789.eE,"
+_OF_NUMBERS = b"-+0123456789.eE, \t\r\n"
 _RING = re.compile(rb"\[\s*\[([-+0-9.eE,\s]*)\]\s*\]")
 box_rows = msgspec.json.Decoder(list[BoxRow])
 _KNOWN = frozenset(Row.__struct_fields__) - {"extra"}
@@ -142,10 +142,10 @@ def read_lean(data: bytes) -> list[LeanRow | Row | BrokenRow] | None:
     they are.
     """
     try:
-        rows = _lean_rows.decode(b"[" + data + b"]")
+        rows = lean_rows.decode(b"[" + data + b"]")
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    return [row if not row.iscrowd and _is_ring(row.segmentation) else full_row(row) for row in rows]
+    return [row if not row.iscrowd and is_ring(bytes(row.segmentation)) else full_row(row) for row in rows]
 
 
 def full_row(row: LeanRow) -> Row | BrokenRow:
@@ -176,15 +176,28 @@ def without_ring(one: Annotation) -> Annotation:
     return one
 
 
-def _is_ring(segmentation: msgspec.Raw) -> bool:
-    text = bytes(segmentation)
+def is_ring(text: bytes) -> bool:
+    """Return True for JSON of one ring of three points or more, in a list."""
     # As most write it, in a third of the time: two brackets, numbers, and two brackets.
     if not (text[:2] == b"[[" and text[-2:] == b"]]" and text.translate(None, _OF_NUMBERS) == b"[[]]"):
         ring = _RING.fullmatch(text)
         if ring is None:
             return False
         text = ring[1]
-    commas = text.count(b",")
+    return _is_of_points(text.count(b","))
+
+
+def are_rings(texts: Sequence[bytes]) -> bool:
+    """Return True where all are one ring, written as most write it."""
+    text = b"".join(texts)
+    return (
+        text.count(b"[[") == text.count(b"]]") == len(texts)
+        and text.translate(None, _OF_NUMBERS) == b"[[]]" * len(texts)
+        and all(map(_is_of_points, {text.count(b",") for text in texts}))
+    )
+
+
+def _is_of_points(commas: int) -> bool:
     return commas >= 5 and commas % 2 == 1
 
 

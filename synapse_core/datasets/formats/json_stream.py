@@ -46,6 +46,22 @@ class Decodes(Protocol):
         ...
 
 
+class Either:
+    """Decodes rows as the first of several kinds that all of them are."""
+
+    def __init__(self, *decoders: Decodes) -> None:
+        self._decoders = decoders
+
+    def decode(self, text: bytes) -> list[Any]:
+        *likely, last = self._decoders
+        for decoder in likely:
+            try:
+                return decoder.decode(text)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                pass  # they are of the next kind
+        return last.decode(text)
+
+
 class Block(msgspec.Struct, frozen=True):
     """Whole elements of an array, separated by commas. offset: where they begin in the file.
 
@@ -61,15 +77,17 @@ class JsonFile:
     """A local JSON file. arrays: key -> where the array begins, just after its bracket; '' where the file is
     one array. values: key -> value of everything else at the top."""
 
-    def __init__(self, path: str, name: str, block_bytes: int = _BLOCK_BYTES) -> None:
+    def __init__(self, path: str, name: str, block_bytes: int | None = None) -> None:
         """name: what the file is called in messages. block_bytes: how much of an array is read at once."""
         self.path = path
         self.name = name
         self.arrays: dict[str, int] = {}
         self.values: dict[str, Any] = {}
+        self.block_bytes = block_bytes or _BLOCK_BYTES
+        # Where in the file the next character is read, and whether that is among the elements of an array.
+        self.at = 0
+        self.is_in_array = False
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._at = 0
-        self._block_bytes = block_bytes
 
     def close(self) -> None:
         os.close(self._file)
@@ -90,11 +108,12 @@ class JsonFile:
         """Yield the arrays of objects at the top, each with its blocks, in the file's order.
 
         decoders: key -> what decodes the rows of an array: a block is decoded to find its end anyway.
-        The blocks of one have to be used up before the next. All other values are in `values` afterwards.
+        The blocks of one have to be used up before the next, or `at` be set behind the array. All other
+        values are in `values` afterwards.
         """
         first = self._next()
         if first == b"[":
-            yield "", self._blocks((decoders or {}).get(""))
+            yield "", self.blocks((decoders or {}).get(""))
             return
         if first != b"{":
             raise self._broken("it begins with neither { nor [")
@@ -106,16 +125,16 @@ class JsonFile:
                 continue
             if mark != b'"':
                 raise self._broken("a key was expected")
-            self._at -= 1
+            self.at -= 1
             key = self._value()
             if self._next() != b":":
                 raise self._broken(f"a colon was expected after {key!r}")
             mark = self._next()
-            begin = self._at - 1
+            begin = self.at - 1
             if mark == b"[" and self._peek() == b"{":
-                yield key, self._blocks((decoders or {}).get(key))
+                yield key, self.blocks((decoders or {}).get(key))
                 continue
-            self._at = begin
+            self.at = begin
             self.values[key] = self._value()
 
     def _next(self) -> bytes:
@@ -123,20 +142,20 @@ class JsonFile:
         mark = self._peek()
         if not mark:
             raise self._broken("it ends too early")
-        self._at += 1
+        self.at += 1
         return mark
 
     def _peek(self) -> bytes:
         while True:
-            head = os.pread(self._file, 4096, self._at)
+            head = os.pread(self._file, 4096, self.at)
             if not head:
                 return b""
-            if self._at == 0 and head.startswith(b"\xef\xbb\xbf"):
-                self._at = 3
+            if self.at == 0 and head.startswith(b"\xef\xbb\xbf"):
+                self.at = 3
                 continue
             space = _SPACE.match(head)
             assert space is not None
-            self._at += space.end()
+            self.at += space.end()
             if space.end() < len(head):
                 return head[space.end() : space.end() + 1]
 
@@ -144,7 +163,7 @@ class JsonFile:
         """Return the value that begins here, and go past it."""
         size = 1 << 14
         while True:
-            data = self.read(self._at, size)
+            data = self.read(self.at, size)
             is_all = len(data) < size
             try:
                 text = data.decode("utf-8", "surrogateescape")
@@ -156,18 +175,25 @@ class JsonFile:
             else:
                 if end < len(text) or is_all:
                     value = text[:end].encode("utf-8", "surrogateescape")
-                    self._at += len(value)
+                    self.at += len(value)
                     return loose(value)
             size *= 8
 
-    def _blocks(self, decoder: Decodes | None) -> Iterator[Block]:
-        """Yield the blocks of the array that begins here, and go past its end."""
-        size = self._block_bytes
-        if self._peek() == b"]":
-            self._at += 1
+    def blocks(self, decoder: Decodes | None, until: int | None = None) -> Iterator[Block]:
+        """Yield the blocks of elements that begin here, to the end of their array and past its bracket.
+
+        until: or up to there, where an element may end; if none does, they end somewhere before.
+        """
+        size = self.block_bytes
+        self.is_in_array = self._peek() != b"]"
+        if not self.is_in_array:
+            self.at += 1
             return
         while True:
-            data = self.read(self._at, size)
+            if until is not None and self.at + size >= until:
+                yield from self._rest(decoder, until)
+                return
+            data = self.read(self.at, size)
             is_all = len(data) < size
             cut, is_end, rows = self._cut(data, is_all, decoder or _raws)
             if cut is None:
@@ -176,14 +202,30 @@ class JsonFile:
                 size *= 4
                 continue
             if cut:
-                yield Block(self._at, data[:cut], rows if decoder else None)
-            self._at += cut
+                yield Block(self.at, data[:cut], rows if decoder else None)
+            self.at += cut
             if self._next() == b"]":
+                self.is_in_array = False
                 return
             if is_end:
                 raise self._broken("an array does not end")
-            size = self._block_bytes
+            size = self.block_bytes
             self._peek()
+
+    def _rest(self, decoder: Decodes | None, until: int) -> Iterator[Block]:
+        """Yield the block of all elements up to there, none where one stands across."""
+        data = self.read(self.at, until - self.at)
+        rows: list[Any] | None = None
+        try:
+            _raws.decode(b"[" + data + b"]")
+            if decoder is not None:
+                rows = decoder.decode(b"[" + data + b"]")
+        except msgspec.ValidationError:
+            pass  # whole elements all the same
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return
+        yield Block(self.at, data, rows)
+        self.at = until
 
     def _cut(self, data: bytes, is_all: bool, decoder: Decodes) -> tuple[int | None, bool, list[Any] | None]:
         """Return how many bytes of the block are whole elements, whether the array ends after them, and what
@@ -234,14 +276,26 @@ class JsonFile:
         except json.JSONDecodeError as error:
             is_cut = error.pos > len(text) - _LONGEST_WORD or error.msg.startswith("Unterminated")
             if is_all or not is_cut:
-                self._at += len(text[: error.pos].encode("utf-8", "surrogateescape"))
+                self.at += len(text[: error.pos].encode("utf-8", "surrogateescape"))
                 raise self._broken(error.msg) from error
         return None
 
+    def cuts(self, parts: int) -> list[tuple[int, int]]:
+        """Return where an element may end and the next begin, so that they cut the rest of the file in parts
+        of about one size. Whether one does is known once all before it was read.
+        """
+        first, size = self.at, self.size()
+        found: list[tuple[int, int]] = []
+        for part in range(1, parts):
+            begin = first + (size - first) * part // parts
+            if border := _BETWEEN.search(self.read(begin, self.block_bytes)):
+                found.append((begin + border.start() + 1, begin + border.end() - 1))
+        return found
+
     def _broken(self, why: str) -> InvalidDataset:
         return InvalidDataset(
-            f"{self.name} is not whole JSON: {why}, near byte {self._at:,} of {self.size():,}.",
-            {"file": self.name, "byte": self._at},
+            f"{self.name} is not whole JSON: {why}, near byte {self.at:,} of {self.size():,}.",
+            {"file": self.name, "byte": self.at},
             hint="Was it downloaded or written completely?",
         )
 

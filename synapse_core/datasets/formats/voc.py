@@ -9,6 +9,7 @@ for writing. Source: the VOC2007 and VOC2012 development kits; <attributes> of C
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from synapse_core.datasets.format import Evidence, Format, Reader
 from synapse_core.datasets.formats.voc_layout import ANNOTATION_FOLDERS, LayoutFinder
@@ -24,6 +25,9 @@ from synapse_core.datasets.xml_text import InvalidXml
 from synapse_core.errors import InvalidDataset, NotFound
 
 _LOOK_INTO = 5
+# So many files are worth a second process, which looks into a share of them after the other.
+_PARALLEL_FILES = 8_000
+_SHARE_FILES = 1_000
 
 
 def detect(seen: Glance) -> Evidence | None:
@@ -56,7 +60,7 @@ class VocReader:
         finder = LayoutFinder(source, told)
         layout = finder.find()
         self._entries = layout.entries
-        seen = self._first_pass(finder)
+        seen = self._first_pass(finder, options.most_processes())
         names = seen.found()
         listed = [name for name in layout.names if name in names or name != "background"]
         if not names & set(listed):
@@ -91,23 +95,18 @@ class VocReader:
                 measure(item, self.source, losses)
             yield index, item
 
-    def _first_pass(self, finder: LayoutFinder) -> Names:
+    def _first_pass(self, finder: LayoutFinder, processes: int) -> Names:
         """Return the names and kinds in all files; images are found by the names that the files state."""
+        entries = [entry for entry in self._entries if entry.label is not None]
+        asked = [(entry.label or "", entry.image is None) for entry in entries]
         names = Names()
-        read = self.source.read
-        for entry in self._entries:
-            if entry.label is None:
-                continue
-            stated = ""
-            try:
-                data = read(entry.label)
-                if entry.image is None:
-                    stated = file_name_in(data)
-                names.see(data)
-            except (InvalidXml, InvalidDataset, NotFound):
-                pass  # told when the file is read for what is in it
+        stated: list[str] = []
+        for seen, of_files in _looked_into(self.source, asked, processes):
+            names.extend(seen)
+            stated += of_files
+        for entry, name in zip(entries, stated, strict=True):
             if entry.image is None:
-                finder.settle(entry, stated)
+                finder.settle(entry, name)
         return names
 
     def _read_label(self, item: Item, label: str, losses: Losses) -> bool:
@@ -135,6 +134,41 @@ class VocReader:
                 after=annotation.box,
             )
         return True
+
+
+def _looked_into(
+    source: Source, asked: list[tuple[str, bool]], processes: int
+) -> Iterator[tuple[Names, list[str]]]:
+    """Yield what `_look_into` returns, for all files, a share after the other."""
+    if processes > 1 and len(asked) >= _PARALLEL_FILES:
+        # 15 ms that a small set need not wait for.
+        from synapse_core.datasets.part_processes import can_fork, in_processes
+
+        if can_fork():
+            shares = [asked[at : at + _SHARE_FILES] for at in range(0, len(asked), _SHARE_FILES)]
+            yield from in_processes(partial(_look_into, source), shares, processes)
+            return
+    yield _look_into(source, asked)
+
+
+def _look_into(source: Source, asked: list[tuple[str, bool]]) -> tuple[Names, list[str]]:
+    """Return the names in files, and the image that each states, '' where it states none or is not asked.
+
+    asked: the path of each file, and whether its image is asked for.
+    """
+    names = Names()
+    stated: list[str] = []
+    for path, is_asked in asked:
+        of_image = ""
+        try:
+            data = source.read(path)
+            if is_asked:
+                of_image = file_name_in(data)
+            names.see(data)
+        except (InvalidXml, InvalidDataset, NotFound):
+            pass  # told when the file is read for what is in it
+        stated.append(of_image)
+    return names, stated
 
 
 FORMATS = {

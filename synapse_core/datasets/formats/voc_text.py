@@ -232,6 +232,12 @@ class Names:
         else:
             self._names.update(text_of(element, "name") for element in parse_xml(data).findall("object"))
 
+    def extend(self, other: Names) -> None:
+        """Add what was found in other files."""
+        self.kinds |= other.kinds
+        self._raw |= other._raw
+        self._names |= other._names
+
     def found(self) -> set[str]:
         """Return the names, without the white space around them."""
         return {name for name in (*self._names, *(raw.decode().strip() for raw in self._raw)) if name}

@@ -137,22 +137,10 @@ class YoloWriter:
         if item.annotations:
             losses.largest_error_pixels = max(losses.largest_error_pixels, error)
         after = losses.after
-        if item.is_plain and self._task == "detect":
-            rows = []
-            least_width, least_height = width * ROUNDING, height * ROUNDING
-            for annotation in item.annotations:
-                label = annotation.label
-                x, y, w, h = annotation.box  # type: ignore[misc]  # is_plain says that it has one
-                if w < least_width or h < least_height:
-                    losses.leave(annotation, item, "ZERO_AREA", _TOO_SMALL)
-                    continue
-                after[label] += 1
-                rows.append(
-                    "%d %.6f %.6f %.6f %.6f\n"  # noqa: UP031  # a third faster than an f-string
-                    % (label, (x + w / 2) / width, (y + h / 2) / height, w / width, h / height)
-                )
-            losses.counts["box", "written"] += len(rows)
-            return rows
+        if (item.is_plain or item.is_outlined) and self._task == "detect":
+            rows = self._box_rows(item, width, height, losses)
+            if rows is not None:
+                return rows
         rows = []
         told = ItemLosses(item, losses)
         written: Counter[Kind] = Counter()
@@ -178,6 +166,36 @@ class YoloWriter:
         told.close()
         for kind, number in (written + unread).items():
             losses.counts[kind, "written"] += number
+        return rows
+
+    def _box_rows(self, item: Item, width: float, height: float, losses: Losses) -> list[str] | None:
+        """Return the rows of boxes that lie in their image, None where outlines beside them have to be told
+        one by one.
+        """
+        rows: list[str] = []
+        labels: list[int] = []
+        least_width, least_height = width * ROUNDING, height * ROUNDING
+        for annotation in item.annotations:
+            label = annotation.label
+            x, y, w, h = annotation.box  # type: ignore[misc]  # such an item's annotations have one
+            if w < least_width or h < least_height:
+                if item.is_outlined:
+                    return None
+                losses.leave(annotation, item, "ZERO_AREA", _TOO_SMALL)
+                continue
+            labels.append(label)
+            rows.append(
+                "%d %.6f %.6f %.6f %.6f\n"  # noqa: UP031  # a third faster than an f-string
+                % (label, (x + w / 2) / width, (y + h / 2) / height, w / width, h / height)
+            )
+        after = losses.after
+        for label in labels:
+            after[label] += 1
+        if item.is_plain:
+            losses.counts["box", "written"] += len(rows)
+        elif rows:
+            losses.change_all(TO_BOX["polygon"], item.key, "polygon", len(rows), item.where)
+            losses.counts["polygon", "written"] += len(rows)
         return rows
 
     def _row(self, one: Annotation, kind: Kind, width: float, height: float, told: ItemLosses) -> str | None:
