@@ -28,6 +28,8 @@ _SIGNS: dict[Kind, tuple[bytes, re.Pattern[bytes]]] = {
     "caption": (b'"caption"', re.compile(rb'"caption"\s*:')),
     "rotated_box": (b'"rotation"', re.compile(rb'"rotation"\s*:\s*-?(?!0(?:\.0*)?\s*[,}])\d')),
 }
+# Those that a row without further fields may have.
+_LEAN_KINDS: tuple[Kind, ...] = ("polygon", "mask")
 _CATEGORY_ID = re.compile(rb'"category_id"\s*:\s*(\d+)')
 # Ids that are texts, or longer numbers than this, are counted down from its negative.
 _MOST_NUMBER = 1 << 60
@@ -35,6 +37,8 @@ _MOST_NUMBER = 1 << 60
 _MOST_KEPT = 40_000
 # A rest of a file of so many bytes is worth a second process, which has to be told and to tell.
 _PARALLEL_BYTES = 16 << 20
+# About so much of the file is read at once: what is told of it is in memory three times for a moment.
+_SPAN_BYTES = 16 << 20
 
 
 class OwnerRow(msgspec.Struct, gc=False):
@@ -129,9 +133,10 @@ class Span:
             rows = list(read_rows(data))
         before = len(self.owners)
         numbers = self.texts.numbers_of([row.image_id for row in rows])
-        is_plain = isinstance(rows[0], BoxRow)
+        is_plain, is_lean = isinstance(rows[0], BoxRow), isinstance(rows[0], LeanRow)
         if not is_plain:
-            for kind, (word, sign) in _SIGNS.items():
+            for kind in _LEAN_KINDS if is_lean else _SIGNS:
+                word, sign = _SIGNS[kind]
                 if kind not in self.kinds and word in data and sign.search(data):
                     self.kinds.add(kind)
         elif before + len(rows) <= _MOST_KEPT:
@@ -139,7 +144,7 @@ class Span:
         if before == 0 and is_plain and not any(map(gt, numbers, numbers[1:])):
             self.boxes = None  # decoded again they take no longer than made of a record
         if self.boxes is not None and not (
-            (is_plain or isinstance(rows[0], LeanRow)) and self.boxes.add(rows, block.offset, data)
+            (is_plain or is_lean) and self.boxes.add(rows, block.offset, data)
         ):
             self.boxes = None
         self.owners += numbers
@@ -168,13 +173,14 @@ def _read_at_once(source: JsonFile, processes: int, *, is_results: bool) -> Span
 
     whole = Span()
     whole.end = source.at
-    cuts = source.cuts(processes) if can_fork() else []
+    rounds = (source.size() - source.at) // (processes * _SPAN_BYTES)
+    cuts = source.cuts(processes * max(1, rounds)) if can_fork() else []
     if not cuts:
         return whole
     work = partial(_read_span, source.path, source.name, source.block_bytes, is_results)
     ends: list[int | None] = [*(end for end, _ in cuts), None]
     begins = [source.at, *(begin for _, begin in cuts)]
-    with closing(in_processes(work, list(zip(begins, ends, strict=True)), len(begins))) as spans:
+    with closing(in_processes(work, list(zip(begins, ends, strict=True)), processes)) as spans:
         try:
             for number, span in enumerate(spans):
                 whole.extend(span)
