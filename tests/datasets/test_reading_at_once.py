@@ -15,16 +15,20 @@ from typing import Any
 
 import pytest
 
+from tests.dataset_worlds import png
+
 IMAGES = 60
 ROWS = 1_500
 CONVERTED = """
 import hashlib, json, sys
 from pathlib import Path
 from synapse_core.datasets import convert
-from synapse_core.datasets.formats import coco_spans, json_stream, voc
+from synapse_core.datasets import shares
+from synapse_core.datasets.formats import coco_spans, json_stream
 from synapse_core.errors import SynapseError
 
-coco_spans._PARALLEL_BYTES, json_stream._BLOCK_BYTES, voc._PARALLEL_FILES, voc._SHARE_FILES = 1, 4096, 1, 7
+coco_spans._PARALLEL_BYTES, json_stream._BLOCK_BYTES = 1, 4096
+shares._PARALLEL_FILES, shares._SHARE_FILES = 1, 7
 are_whole = []
 real = coco_spans._read_at_once
 
@@ -219,3 +223,31 @@ def test_the_xml_files_of_a_dataset_are_looked_into_alike(tmp_path: Path):
     told = converted(tmp_path / "in", tmp_path)
 
     assert len({(digest, at % 3) for at, (_, digest, _) in enumerate(told)}) == 3
+
+
+def test_the_documents_of_a_dataset_are_looked_into_alike(tmp_path: Path):
+    folder = tmp_path / "in/json"
+    folder.mkdir(parents=True)
+    for number in range(50):
+        box = {
+            "id": f"b{number}",
+            "classification": f"class {number % 3}",
+            "attrs": [],
+            "data": [1, 2, 30, 40],
+        }
+        points = [{"id": f"k{number}", "classification": "person", "attrs": [], "data": [5, 6]}]
+        image = {"bounding_box": [box], **({"keypoint": points} if number % 10 == 0 else {})}
+        document = {"classification": {"bounding_box": [box["classification"]]}, "images": [image]}
+        text = json.dumps(document)
+        (folder / f"{number}.json").write_text(text[:40] if number in (20, 21, 40) else text)
+    pictures = tmp_path / "in/original_files"
+    pictures.mkdir()
+    for number in range(50):
+        (pictures / f"{number}.png").write_bytes(png(100, 80))
+
+    told = converted(tmp_path / "in", tmp_path)
+
+    assert [digest for _, digest, _ in told[3:6]] == [digest for _, digest, _ in told[:3]]
+    assert [digest for _, digest, _ in told[6:]] == [digest for _, digest, _ in told[:3]]
+    losses = (tmp_path / "coco2{}/losses.jsonl").read_text()
+    assert losses.count("BAD_FILE") == 3

@@ -326,3 +326,41 @@ def _key(item: dict[str, Any]) -> str:
 def _number(media_id: str) -> int:
     found = re.search(r"(\d{1,9})$", media_id)
     return int(found[1]) if found else 0
+
+
+class Opened(msgspec.Struct):
+    """A document of any content. media: (kind, annotations, stated size) of each of its media.
+
+    version: 1 or 2. document: as it was read; kept: the one of the other version beside it.
+    """
+
+    version: int
+    document: dict[str, Any]
+    kept: dict[str, Any] | None
+    media: list[tuple[str, Media, tuple[int, int] | None]]
+
+
+def open_document(data: bytes, kept: bytes | None) -> Opened:
+    """Return the media of a document of any content.
+
+    Raises InvalidDataset where it is not built like one, and msgspec.DecodeError where it is no JSON.
+    """
+    document = msgspec.json.decode(data)
+    beside = msgspec.json.decode(kept) if kept else None
+    if not isinstance(document, dict) or not (beside is None or isinstance(beside, dict)):
+        raise InvalidDataset("The document is no mapping.")
+    if isinstance(document.get("annotation_data"), dict):  # as the backend and to_v2's callers pass it on
+        beside = document.get("annotation_meta") or beside
+        document = document["annotation_data"]
+    version = 1 if is_v1(document) else 2
+    media = media_of(to_v2(document) if version == 1 else document)
+    one = document if version == 1 else beside
+    sizes = (
+        [(kind_of_media(name), size_in(one, name)) for name in media_ids(one)] if one and is_v1(one) else []
+    )
+    found = []
+    for place, (kind, entries) in enumerate(media):
+        # A document beside may have other media meanwhile.
+        size = sizes[place][1] if len(sizes) == len(media) and sizes[place][0] == kind else None
+        found.append((kind, entries, size))
+    return Opened(version, document, beside, found)

@@ -9,10 +9,18 @@ from typing import Any
 import msgspec
 
 from synapse_core.datasets.format import Piece, Writer, WriterSetup
-from synapse_core.datasets.formats.dm_documents import Media, classes_by_tool, is_v1, media_ids, to_v1, to_v2
+from synapse_core.datasets.formats.dm_documents import (
+    Media,
+    classes_by_tool,
+    is_v1,
+    media_ids,
+    open_document,
+    to_v1,
+    to_v2,
+)
 from synapse_core.datasets.formats.dm_entries import EntryWriter
 from synapse_core.datasets.formats.dm_layout import CLASSES, DOCUMENTS, IMAGES, META, SPLITS
-from synapse_core.datasets.formats.dm_read import Origin, open_document
+from synapse_core.datasets.formats.dm_read import Origin
 from synapse_core.datasets.formats.dm_tools import Entry, Reading, read_with_entries
 from synapse_core.datasets.model import Annotation, Item
 from synapse_core.datasets.naming import safe_name

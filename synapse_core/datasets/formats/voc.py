@@ -8,7 +8,7 @@ for writing. Source: the VOC2007 and VOC2012 development kits; <attributes> of C
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from synapse_core.datasets.format import Evidence, Format, Reader
@@ -19,15 +19,13 @@ from synapse_core.datasets.glance import Glance
 from synapse_core.datasets.model import ClassDef, Header, Item, kind_of
 from synapse_core.datasets.options import ConvertOptions
 from synapse_core.datasets.report import Losses
+from synapse_core.datasets.shares import in_shares
 from synapse_core.datasets.sizes import measure
 from synapse_core.datasets.source import Source
 from synapse_core.datasets.xml_text import InvalidXml
 from synapse_core.errors import InvalidDataset, NotFound
 
 _LOOK_INTO = 5
-# So many files are worth a second process, which looks into a share of them after the other.
-_PARALLEL_FILES = 8_000
-_SHARE_FILES = 1_000
 
 
 def detect(seen: Glance) -> Evidence | None:
@@ -101,7 +99,7 @@ class VocReader:
         asked = [(entry.label or "", entry.image is None) for entry in entries]
         names = Names()
         stated: list[str] = []
-        for seen, of_files in _looked_into(self.source, asked, processes):
+        for seen, of_files in in_shares(partial(_look_into, self.source), asked, processes):
             names.extend(seen)
             stated += of_files
         for entry, name in zip(entries, stated, strict=True):
@@ -136,22 +134,7 @@ class VocReader:
         return True
 
 
-def _looked_into(
-    source: Source, asked: list[tuple[str, bool]], processes: int
-) -> Iterator[tuple[Names, list[str]]]:
-    """Yield what `_look_into` returns, for all files, a share after the other."""
-    if processes > 1 and len(asked) >= _PARALLEL_FILES:
-        # 15 ms that a small set need not wait for.
-        from synapse_core.datasets.part_processes import can_fork, in_processes
-
-        if can_fork():
-            shares = [asked[at : at + _SHARE_FILES] for at in range(0, len(asked), _SHARE_FILES)]
-            yield from in_processes(partial(_look_into, source), shares, processes)
-            return
-    yield _look_into(source, asked)
-
-
-def _look_into(source: Source, asked: list[tuple[str, bool]]) -> tuple[Names, list[str]]:
+def _look_into(source: Source, asked: Sequence[tuple[str, bool]]) -> tuple[Names, list[str]]:
     """Return the names in files, and the image that each states, '' where it states none or is not asked.
 
     asked: the path of each file, and whether its image is asked for.
