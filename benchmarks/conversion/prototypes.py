@@ -181,7 +181,7 @@ def coco_to_dm(source: Path, output: Path) -> None:
     coco, boxes_of = _read_coco(source)
     names = {category.id: category.name for category in coco.categories}
     all_names = list(names.values())
-    folder = _Folder(output / "json")
+    folder, beside = _Folder(output / "json"), _Folder(output / "meta")
     encode = msgspec.json.Encoder().encode
     for image in coco.images:
         stem = _stem(image.file_name)
@@ -190,6 +190,9 @@ def coco_to_dm(source: Path, output: Path) -> None:
             for index, one in enumerate(boxes_of.get(image.id, ()))
         ]
         folder.write(f"{stem}.json", encode(_Dm({"bounding_box": all_names}, [_DmImage(boxes)])))
+        # DM has no other place for a size that is in no image.
+        size = {"width": image.width, "height": image.height}
+        beside.write(f"{stem}.json", encode({"extra": {"image_1": size}}))
 
 
 def dm_to_coco(source: Path, output: Path) -> None:
