@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 
 from synapse_core.errors import SynapseError
-from synapse_mcp.wire import claim_wire, serve_stdio
 
 
 def main() -> int:
@@ -15,8 +14,11 @@ def main() -> int:
     arguments = sys.argv[1:]
     if not arguments or arguments[0] == "serve" or arguments[0].startswith("-"):
         return serve(arguments[1:] if arguments[:1] == ["serve"] else arguments)
-    from synapse_mcp.cli import app  # a server needs no command line
-
+    # A server needs no command line, and datasets neither runs nor the protocol: a third of the imports.
+    if arguments[0] in ("convert", "inspect"):
+        from synapse_mcp.cli_datasets import app
+    else:
+        from synapse_mcp.cli import app
     app()
     return 0
 
@@ -27,6 +29,7 @@ def serve(arguments: Sequence[str]) -> int:
     # later look.
     gc.disable()
     from synapse_mcp.settings import parse_arguments  # --help is for a person: it may still use stdout
+    from synapse_mcp.wire import claim_wire, serve_stdio
 
     settings = parse_arguments(arguments)
     # Claimed before the heavy imports: nothing that any of them prints can reach the client.

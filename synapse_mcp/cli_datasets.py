@@ -18,7 +18,7 @@ from synapse_mcp.cli_text import console, errors, unmarked
 # The exit code of a strict conversion that would lose something.
 _LOSSY = 3
 
-app = typer.Typer()
+app = typer.Typer(pretty_exceptions_show_locals=False)
 
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help="A folder, an annotation file or a URL.")]
 SourceFormat = Annotated[str, typer.Option("--from", metavar="FORMAT", help="Detected where it is left out.")]
@@ -50,7 +50,8 @@ def convert_command(
     options["workers"] = int(workers) if workers.isdigit() else workers
     columns = (TextColumn("converting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
-        with Progress(*columns, console=errors, transient=True) as bar:
+        # Refreshed by the thread that converts: with one of its own, no process could be forked.
+        with Progress(*columns, console=errors, transient=True, auto_refresh=False) as bar:
             shown = bar.add_task("convert", total=None)
             result = convert(
                 source,
@@ -58,7 +59,7 @@ def convert_command(
                 output,
                 source_format=source_format,
                 dry_run=dry_run,
-                on_progress=lambda done, total: bar.update(shown, completed=done, total=total),
+                on_progress=lambda done, total: bar.update(shown, completed=done, total=total, refresh=True),
                 **options,
             )
     except SynapseError as error:
