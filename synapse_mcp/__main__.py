@@ -29,7 +29,7 @@ def serve(arguments: Sequence[str]) -> int:
     # later look.
     gc.disable()
     from synapse_mcp.settings import parse_arguments  # --help is for a person: it may still use stdout
-    from synapse_mcp.wire import claim_wire, serve_stdio
+    from synapse_mcp.wire import claim_wire, serve_stdio  # a command needs none
 
     settings = parse_arguments(arguments)
     # Claimed before the heavy imports: nothing that any of them prints can reach the client.
