@@ -14,11 +14,10 @@ def main() -> int:
     arguments = sys.argv[1:]
     if not arguments or arguments[0] == "serve" or arguments[0].startswith("-"):
         return serve(arguments[1:] if arguments[:1] == ["serve"] else arguments)
-    # A server needs no command line, and datasets neither runs nor the protocol: a third of the imports.
     if arguments[0] in ("convert", "inspect"):
-        from synapse_mcp.cli_datasets import app
+        from synapse_mcp.cli_datasets import app  # neither runs nor the protocol: a third of the imports
     else:
-        from synapse_mcp.cli import app
+        from synapse_mcp.cli import app  # a server needs no command line
     app()
     return 0
 
