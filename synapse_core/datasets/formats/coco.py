@@ -3,7 +3,8 @@
 Boxes are [x, y, width, height] in pixels. Segmentations are rings (a union, without holes) or runs down the
 columns; crowds are runs with iscrowd=1. Key points are [x, y, v, …]. Ids are any numbers, 0 and gaps
 included. The file is read twice in blocks: once to learn which annotations belong to which image, once for
-the items. Source: the data format page of COCO, and pycocotools.
+the items; outlines of which only the boxes are wanted are read once. Source: the data format page of COCO,
+and pycocotools.
 """
 
 from __future__ import annotations

@@ -288,6 +288,8 @@ class JsonFile:
         found: list[tuple[int, int]] = []
         for part in range(1, parts):
             begin = first + (size - first) * part // parts
+            if found and begin <= found[-1][1]:
+                continue  # the element before is as long as a part
             if border := _BETWEEN.search(self.read(begin, self.block_bytes)):
                 found.append((begin + border.start() + 1, begin + border.end() - 1))
         return found
